@@ -1,0 +1,139 @@
+#include "client/channel.h"
+
+#include <grpcpp/alarm.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "proto/contract/errors.h"
+
+namespace larder {
+namespace {
+
+// A peer that vanished without closing its connection is noticed after interval + timeout, whatever the calls' deadlines.
+constexpr int kKeepaliveIntervalMs = 10'000;
+constexpr int kKeepaliveTimeoutMs = 5'000;
+// How soon a lost connection is tried again: a restarted server is back within about a second.
+constexpr int kReconnectFirstMs = 100;
+constexpr int kReconnectMaxMs = 1'000;
+
+ClientOptions Complete(ClientOptions options) {
+  std::random_device system;
+  if (options.jitter_seed == 0) options.jitter_seed = (uint64_t{system()} << 32) | system();
+  if (options.client_id.empty()) {
+    options.client_id = "client-" + std::to_string((uint64_t{system()} << 32) | system());
+  }
+  return options;
+}
+
+std::shared_ptr<grpc::Channel> Open(const ClientOptions& options) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveIntervalMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectFirstMs);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectFirstMs);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);               // retries are ours (retry.h)
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);    // one connection per Client, not per process
+  return grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+}  // namespace
+
+Channel::Channel(const ClientOptions& options)
+    : options_(Complete(options)),
+      channel_(Open(options_)),
+      cache_(v1::Cache::NewStub(channel_)),
+      admin_(v1::Admin::NewStub(channel_)),
+      raw_(channel_),
+      seed_(options_.jitter_seed) {}
+
+void Channel::Prepare(grpc::ClientContext& context, SystemTime deadline) const {
+  context.set_deadline(deadline);
+  context.AddMetadata("larder-client", options_.client_id);
+}
+
+// One call with its retries. Kept alive by whichever attempt or wait is pending.
+struct Channel::Retrying {
+  Retrying(std::shared_ptr<Channel> channel_in, SystemTime deadline_in, Attempt attempt_in, Report done_in)
+      : channel(std::move(channel_in)),
+        deadline(deadline_in),
+        attempt(std::move(attempt_in)),
+        done(std::move(done_in)),
+        backoff(channel->options_.backoff_first, channel->options_.backoff_max, channel->NextSeed()) {}
+
+  std::shared_ptr<Channel> channel;
+  SystemTime deadline;
+  Attempt attempt;
+  Report done;
+  Backoff backoff;
+  int retries = 0;
+  grpc::Alarm alarm;
+};
+
+uint64_t Channel::NextSeed() { return seed_.fetch_add(0x9E3779B97F4A7C15u); }
+
+void Channel::Run(SystemTime deadline, Attempt attempt, Report done) {
+  bool closed;
+  {
+    std::lock_guard lock(mutex_);
+    closed = closed_;
+    if (!closed) ++running_;
+  }
+  if (closed) {
+    done(ServerUnreachable(options_.address, "this client is being destroyed"));
+    return;
+  }
+  Step(std::make_shared<Retrying>(shared_from_this(), deadline, std::move(attempt), std::move(done)));
+}
+
+void Channel::Step(std::shared_ptr<Retrying> call) {
+  call->attempt([call](absl::Status status) {
+    Channel& channel = *call->channel;
+    const auto wake = std::chrono::system_clock::now() + call->backoff.Next();
+    bool closed;
+    {
+      std::lock_guard lock(channel.mutex_);
+      closed = channel.closed_;
+    }
+    const bool again = !closed && IsRetryable(status) && call->retries < channel.options_.retries_max &&
+                       wake < call->deadline;
+    if (again) {
+      ++call->retries;
+      call->alarm.Set(wake, [call](bool) { call->channel->Step(call); });
+      return;
+    }
+    call->done(std::move(status));
+    call->done = nullptr;
+    channel.OnceDone();
+  });
+}
+
+void Channel::OnceDone() {
+  std::lock_guard lock(mutex_);
+  --running_;
+  idle_.notify_all();
+}
+
+void Channel::Close() {
+  std::unique_lock lock(mutex_);
+  closed_ = true;
+  for (grpc::ClientContext* context : contexts_) context->TryCancel();
+  idle_.wait(lock, [this] { return running_ == 0; });
+}
+
+Channel::InFlight::InFlight(Channel& channel, grpc::ClientContext* context)
+    : channel_(channel), context_(context) {
+  std::lock_guard lock(channel_.mutex_);
+  channel_.contexts_.push_back(context);
+  if (channel_.closed_) context->TryCancel();
+}
+
+Channel::InFlight::~InFlight() {
+  std::lock_guard lock(channel_.mutex_);
+  channel_.contexts_.erase(std::find(channel_.contexts_.begin(), channel_.contexts_.end(), context_));
+}
+
+}  // namespace larder

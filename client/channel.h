@@ -1,0 +1,79 @@
+// One connection to one server, and how calls run on it: deadline, client id, retry. Internal to the client library.
+#pragma once
+
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "absl/status/status.h"
+#include "client/client.h"
+#include "client/retry.h"
+#include "larder/v1/admin.grpc.pb.h"
+#include "larder/v1/cache.grpc.pb.h"
+
+namespace larder {
+
+using SystemTime = std::chrono::system_clock::time_point;
+
+// Thread-safe. Shared by the client and its calls: destroyed with the last of them.
+class Channel : public std::enable_shared_from_this<Channel> {
+ public:
+  explicit Channel(const ClientOptions& options);
+
+  v1::Cache::Stub& cache() { return *cache_; }
+  v1::Admin::Stub& admin() { return *admin_; }
+  grpc::GenericStub& raw() { return raw_; }
+  const ClientOptions& options() const { return options_; }
+
+  // Sets the deadline and the client id of one attempt.
+  void Prepare(grpc::ClientContext& context, SystemTime deadline) const;
+
+  // Runs `attempt` until it succeeds, fails for good, or the deadline leaves no room for another wait; then calls `done` once.
+  // attempt(report) starts one attempt and calls report(status) when it ends, on any thread.
+  using Report = std::function<void(absl::Status)>;
+  using Attempt = std::function<void(Report report)>;
+  void Run(SystemTime deadline, Attempt attempt, Report done);
+
+  // Cancels what is in flight, refuses what comes, and waits until every `done` has been called.
+  void Close();
+
+  // Registers an attempt's context so that Close can cancel it.
+  class InFlight {
+   public:
+    InFlight(Channel& channel, grpc::ClientContext* context);
+    ~InFlight();
+    InFlight(const InFlight&) = delete;
+    InFlight& operator=(const InFlight&) = delete;
+
+   private:
+    Channel& channel_;
+    grpc::ClientContext* const context_;
+  };
+
+ private:
+  struct Retrying;
+  void Step(std::shared_ptr<Retrying> call);
+  void OnceDone();
+  uint64_t NextSeed();
+
+  const ClientOptions options_;
+  const std::shared_ptr<grpc::Channel> channel_;
+  const std::unique_ptr<v1::Cache::Stub> cache_;
+  const std::unique_ptr<v1::Admin::Stub> admin_;
+  grpc::GenericStub raw_;
+  std::atomic<uint64_t> seed_;
+
+  std::mutex mutex_;
+  std::condition_variable idle_;
+  bool closed_ = false;
+  size_t running_ = 0;
+  std::vector<grpc::ClientContext*> contexts_;
+};
+
+}  // namespace larder

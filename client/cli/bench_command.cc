@@ -1,0 +1,191 @@
+#include <cstdio>
+#include <map>
+#include <optional>
+#include <random>
+#include <string>
+
+#include "client/cli/bench.h"
+#include "client/cli/block_store.h"
+#include "client/cli/command.h"
+#include "client/cli/exit_code.h"
+#include "client/cli/json_file.h"
+#include "client/cli/progress.h"
+#include "client/cli/quantity.h"
+#include "client/cli/table.h"
+#include "larder/v1/admin.pb.h"
+#include "larder/v1/manifest.pb.h"
+#include "proto/contract/convert.h"
+
+namespace larder::cli {
+namespace {
+
+const std::map<std::string, BenchOp> kOps = {
+    {"put", BenchOp::kPut}, {"get", BenchOp::kGet}, {"lookup", BenchOp::kLookup}};
+
+struct BenchCommandOptions {
+  BenchOptions bench;
+  std::string op;
+  std::string json;
+};
+
+struct Measured {
+  BenchResult client;
+  double server_cpu_seconds = 0;
+};
+
+nlohmann::ordered_json PerGb(double seconds, uint64_t bytes) {
+  if (bytes == 0) return nullptr;
+  return seconds / (static_cast<double>(bytes) / 1e9);
+}
+
+nlohmann::ordered_json ResultJson(const BenchCommandOptions& options, const Measured& measured) {
+  const BenchResult& result = measured.client;
+  const auto per_op = [&](double seconds) -> nlohmann::ordered_json {
+    if (result.ops == 0) return nullptr;
+    return seconds / static_cast<double>(result.ops);
+  };
+  return {
+      {"op", options.op},
+      {"block_bytes", options.bench.block_bytes},
+      {"blocks", options.bench.blocks},
+      {"batch", options.bench.batch},
+      {"concurrency", options.bench.concurrency},
+      {"ops", result.ops},
+      {"bytes_per_second", static_cast<double>(result.bytes) / result.wall_seconds},
+      {"ops_per_second", static_cast<double>(result.ops) / result.wall_seconds},
+      {"blocks_per_second", static_cast<double>(result.blocks) / result.wall_seconds},
+      {"latency_seconds", QuantilesJson(result.latency)},
+      {"client_cpu_seconds_per_gb", PerGb(result.client_cpu_seconds, result.bytes)},
+      {"server_cpu_seconds_per_gb", PerGb(measured.server_cpu_seconds, result.bytes)},
+      {"client_cpu_seconds_per_op", per_op(result.client_cpu_seconds)},
+      {"server_cpu_seconds_per_op", per_op(measured.server_cpu_seconds)},
+      {"misses", result.misses},
+      {"errors", result.errors},
+      {"last_error", result.last_error},
+      {"wall_seconds", result.wall_seconds},
+  };
+}
+
+std::string ResultText(const Measured& measured) {
+  const BenchResult& result = measured.client;
+  const auto cpu = [&](double seconds) {
+    if (result.ops == 0) return std::string("-");
+    const std::string per_op = FormatSeconds(seconds / static_cast<double>(result.ops));
+    if (result.bytes == 0) return per_op + " per op";
+    return FormatSeconds(seconds / (static_cast<double>(result.bytes) / 1e9)) + " per GB, " +
+           per_op + " per op";
+  };
+  const auto quantile = [&](double at) {
+    const std::optional<double> seconds = result.latency.Quantile(at);
+    return seconds ? FormatSeconds(*seconds) : std::string("-");
+  };
+  Table table({{""}, {""}});
+  table.AddRow({"throughput",
+                FormatBytesPerSecond(static_cast<double>(result.bytes) / result.wall_seconds)});
+  table.AddRow(
+      {"operations", FormatCount(result.ops) + " in " + FormatSeconds(result.wall_seconds)});
+  table.AddRow(
+      {"latency p50/p95/p99", quantile(0.50) + " / " + quantile(0.95) + " / " + quantile(0.99)});
+  table.AddRow({"client CPU", cpu(result.client_cpu_seconds)});
+  table.AddRow({"server CPU", cpu(measured.server_cpu_seconds)});
+  table.AddRow({"misses", FormatCount(result.misses)});
+  table.AddRow({"errors", FormatCount(result.errors)});
+  return table.ToString();
+}
+
+// Between two readings of the server's own CPU counter.
+absl::StatusOr<Measured> Measure(const Session& session, AdminClient& admin, Bench& bench) {
+  const auto before = admin.Stats(session.Call());
+  if (!before.ok()) return before.status();
+  Measured measured{.client = bench.Measure()};
+  const auto after = admin.Stats(session.Call());
+  if (!after.ok()) return after.status();
+  measured.server_cpu_seconds = after->process_cpu_seconds() - before->process_cpu_seconds();
+  return measured;
+}
+
+absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, const BenchOptions& options) {
+  auto client = session.Connect();
+  if (!client.ok()) return client.status();
+  auto admin = session.ConnectAdmin();
+  if (!admin.ok()) return admin.status();
+  const auto spaces = (*client)->Register(ManifestToWire(BenchManifest(options.block_bytes)),
+                                          "default", session.Call());
+  if (!spaces.ok()) return spaces.status();
+  ClientBlockStore store(**client, spaces->front());
+  auto bench = Bench::Create(store, options);
+  if (!bench.ok()) return bench.status();
+  {
+    Progress progress("prepare", options.blocks);
+    const absl::Status prepared = bench->Prepare(&progress);
+    if (!prepared.ok()) return prepared;
+  }
+  auto measured = Measure(session, **admin, *bench);
+  v1::EvictRequest evict;
+  evict.set_space_id(store.space().id);
+  // What stays behind is only garbage that the server will evict by itself.
+  (*admin)->Evict(evict, session.Call()).status().IgnoreError();
+  return measured;
+}
+
+int RunBench(const Session& session, const BenchCommandOptions& options) {
+  BenchOptions bench = options.bench;
+  bench.op = kOps.at(options.op);
+  bench.nonce = std::random_device()();
+  bench.call = session.Call();
+  const auto measured = PrepareAndMeasure(session, bench);
+  if (!measured.ok()) return Fail(measured.status());
+  if (options.json != "-") std::fputs(ResultText(*measured).c_str(), stdout);
+  if (!options.json.empty()) {
+    const absl::Status written = WriteJson(ResultJson(options, *measured), options.json);
+    if (!written.ok()) return Fail(written);
+  }
+  const BenchResult& result = measured->client;
+  if (result.misses > 0) {
+    std::fprintf(stderr,
+                 "larder: %s blocks were not there or not taken; for a clean figure give the "
+                 "server more --dram-bytes, or lower --blocks\n",
+                 FormatCount(result.misses).c_str());
+  }
+  if (result.errors == 0) return kExitOk;
+  std::fprintf(stderr, "larder: %s calls failed, the last with: %s\n",
+               FormatCount(result.errors).c_str(), result.last_error.c_str());
+  return kExitError;
+}
+
+}  // namespace
+
+void AddBench(CLI::App& app, Session& session) {
+  AddCommand<BenchCommandOptions>(
+      app, session, "bench", "Measure put, get or lookup of opaque blocks over one connection",
+      "  larder bench --op get --block-bytes 4MiB --blocks 64 --seconds 10\n"
+      "  larder bench --op put --block-bytes 64KiB --blocks 4096 --batch 16 --concurrency 4\n"
+      "  larder bench --op lookup --block-bytes 1KiB --blocks 3000 --batch 3000 --json -\n"
+      "One operation is one call on a chain of --batch blocks. --blocks times --block-bytes is "
+      "the\n"
+      "working set, on both ends: larger than the last-level cache for honest bandwidth, smaller\n"
+      "than the server's budget for get and lookup. Bandwidth counts raw bytes, GB = 1e9 bytes.\n"
+      "The blocks are evicted afterwards.\n",
+      [](CLI::App& command, BenchCommandOptions& options) {
+        BenchOptions& bench = options.bench;
+        command.add_option("--op", options.op, "put, get or lookup")
+            ->required()
+            ->check(CLI::IsMember(kOps));
+        command.add_option("--block-bytes", bench.block_bytes, "Raw bytes of a block; KiB, MiB")
+            ->capture_default_str()
+            ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+        command.add_option("--blocks", bench.blocks, "Blocks of the working set")
+            ->capture_default_str();
+        command.add_option("--batch", bench.batch, "Blocks per operation")->capture_default_str();
+        command.add_option("--concurrency", bench.concurrency, "Calls in flight, one thread each")
+            ->capture_default_str()
+            ->check(CLI::Range(1u, 1024u));
+        command.add_option("--seconds", bench.seconds, "Measured time")
+            ->capture_default_str()
+            ->check(CLI::Range(0.01, 86'400.0));
+        command.add_option("--json", options.json, "Write the result to this file; - for stdout");
+      },
+      RunBench);
+}
+
+}  // namespace larder::cli

@@ -1,0 +1,154 @@
+#include "client/get_call.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/frame_receiver.h"
+#include "proto/contract/errors.h"
+#include "proto/contract/grpc_parts.h"
+#include "proto/contract/grpc_status.h"
+#include "proto/contract/limits.h"
+
+namespace larder {
+namespace {
+
+constexpr char kMethod[] = "/larder.v1.Cache/Get";
+
+grpc::ByteBuffer RequestOf(const GetWork& work) {
+  v1::GetRequest request;
+  request.set_space_id(work.space.id);
+  request.mutable_prefix_hashes()->Reserve(static_cast<int>(work.pending.size()));
+  for (const uint32_t index : work.pending) {
+    request.add_prefix_hashes(std::string(work.blocks[index].hash.view()));
+  }
+  request.set_fidelity_min(static_cast<v1::Fidelity>(work.options.fidelity_min));
+  request.set_lease_id(work.options.lease_id);
+  request.set_verify_at_server(work.verify_at_server);
+  const grpc::Slice bytes(request.SerializeAsString());
+  return grpc::ByteBuffer(&bytes, 1);
+}
+
+// Owns itself: deleted in OnDone.
+class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                        private PartReader {
+ public:
+  GetStream(std::shared_ptr<Channel> channel, std::shared_ptr<GetWork> work, SystemTime deadline,
+            Channel::Report report)
+      : channel_(std::move(channel)), work_(std::move(work)), report_(std::move(report)) {
+    channel_->Prepare(context_, deadline);
+    in_flight_.emplace(*channel_, &context_);
+    channel_->raw().PrepareBidiStreamingCall(&context_, kMethod, {}, this);
+    request_ = RequestOf(*work_);
+    StartWriteLast(&request_, {});
+    StartRead(&message_);
+    StartCall();
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    if (!ok) return;  // OnDone brings the reason
+    broken_ = ReadParts(&message_, *this);
+    message_.Clear();
+    if (!broken_.ok()) {
+      context_.TryCancel();
+      return;
+    }
+    StartRead(&message_);
+  }
+
+  absl::Status OnOpen(const v1::PutOpen&) override {
+    return BrokenStream("PutRequest.open in a GetResponse", "parts only");
+  }
+
+  absl::Status OnPart(const PartHead& head) override {
+    if (head.outcome == v1::GET_OUTCOME_UNSPECIFIED) return absl::OkStatus();
+    if (receiver_ || head.index != next_ || head.index >= work_->pending.size()) {
+      return BrokenStream("a block out of turn", "blocks in the order asked");
+    }
+    GetResult& result = work_->results[work_->pending[head.index]];
+    result = {};
+    if (head.outcome != v1::GET_OUTCOME_HIT) {
+      result.miss_reason = static_cast<MissReason>(head.miss_reason);
+      ++next_;
+      return absl::OkStatus();
+    }
+    const GetBlock& block = work_->blocks[work_->pending[head.index]];
+    result.frame_bytes = head.frame_bytes;
+    expected_ = {work_->space.digest, work_->space.manifest_digest, block.hash, work_->space.shape};
+    receiver_.emplace(expected_, head.frame_bytes, block.destination);
+    received_ = 0;
+    return absl::OkStatus();
+  }
+
+  absl::Status OnPayload(const PartHead& head, std::span<const std::byte> payload) override {
+    if (!receiver_ || head.index != next_) return BrokenStream("payload of no block", "payload of the last hit");
+    const uint32_t index = work_->pending[next_];
+    GetResult& result = work_->results[index];
+    received_ += payload.size();
+    if (received_ > result.frame_bytes) return BrokenStream("payload beyond its frame", "frame_bytes bytes");
+    receiver_->Write(payload);
+    if (received_ < result.frame_bytes) return absl::OkStatus();
+    if (receiver_->Finish()) {
+      result.hit = true;
+      result.raw_bytes = receiver_->raw_bytes();
+      result.tokens = receiver_->tokens();
+    } else {
+      result.miss_reason = MissReason::kCorrupt;
+      damaged_.push_back(index);
+    }
+    receiver_.reset();
+    ++next_;
+    return absl::OkStatus();
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    absl::Status result = broken_.ok() ? FromGrpcStatus(status) : broken_;
+    if (result.ok() && next_ != work_->pending.size()) {
+      result = Bug("the server's answer to Get ended before every block was answered");
+    }
+    if (result.ok()) work_->pending = std::move(damaged_);
+    const Channel::Report report = std::move(report_);
+    delete this;
+    report(result);
+  }
+
+  const std::shared_ptr<Channel> channel_;
+  const std::shared_ptr<GetWork> work_;
+  Channel::Report report_;
+  grpc::ClientContext context_;
+  std::optional<Channel::InFlight> in_flight_;
+  grpc::ByteBuffer request_;
+  grpc::ByteBuffer message_;
+  ExpectedFrame expected_;
+  std::optional<FrameReceiver> receiver_;
+  uint64_t received_ = 0;
+  uint32_t next_ = 0;  // position in pending of the block being answered
+  std::vector<uint32_t> damaged_;
+  absl::Status broken_;
+};
+
+}  // namespace
+
+absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks) {
+  if (blocks.empty()) return InvalidField("blocks", "none", "1 or more");
+  if (blocks.size() > kGetBlocksMax) return TooMany("blocks", blocks.size(), kGetBlocksMax);
+  const uint64_t raw_bytes = RawBytes(space.shape).value_or(0);
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const std::string field = absl::StrCat("blocks[", i, "].");
+    if (blocks[i].hash.empty()) return InvalidField(field + "hash", "empty", "1 to 32 bytes");
+    if (blocks[i].destination.size() < raw_bytes) {
+      return InvalidField(field + "destination", absl::StrCat(blocks[i].destination.size(), " bytes"),
+                          absl::StrCat(raw_bytes, " bytes or more, for a full block of this space"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void StartGet(const std::shared_ptr<Channel>& channel, std::shared_ptr<GetWork> work,
+              SystemTime deadline, Channel::Report report) {
+  new GetStream(channel, std::move(work), deadline, std::move(report));
+}
+
+}  // namespace larder

@@ -1,0 +1,201 @@
+#include "client/put_call.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/retention_wire.h"
+#include "kernels/format/frame.h"
+#include "proto/contract/convert.h"
+#include "proto/contract/errors.h"
+#include "proto/contract/grpc_parts.h"
+#include "proto/contract/grpc_status.h"
+#include "proto/contract/limits.h"
+
+namespace larder {
+namespace {
+
+constexpr char kMethod[] = "/larder.v1.Cache/Put";
+constexpr std::array<std::byte, kFrameAlignment> kPadding{};
+
+KvShape ShapeOf(const Space& space, const PutBlock& block) {
+  KvShape shape = space.shape;
+  if (block.tokens != 0) shape.tokens = block.tokens;
+  return shape;
+}
+
+FrameIdentity IdentityOf(const Space& space, const PutBlock& block) {
+  FrameIdentity identity;
+  identity.space_digest = space.digest;
+  identity.manifest_digest = space.manifest_digest;
+  identity.prefix_hash = block.hash.bytes;
+  identity.prefix_hash_bytes = block.hash.size;
+  identity.parent_hash = block.parent.bytes;
+  identity.parent_hash_bytes = block.parent.size;
+  identity.token_begin = block.token_begin;
+  return identity;
+}
+
+// A frame as memory that is already there: its header region, then stream and padding in turn.
+struct OutgoingFrame {
+  struct Piece {
+    std::span<const std::byte> bytes;
+    std::shared_ptr<const void> owner;
+  };
+  std::vector<Piece> pieces;
+  uint64_t frame_bytes = 0;
+};
+
+OutgoingFrame Frame(const Space& space, const PutBlock& block) {
+  const KvShape shape = ShapeOf(space, block);
+  const std::span<const std::byte> raw(block.raw.get(), block.raw_bytes);
+  auto header = std::make_shared<const std::vector<std::byte>>(
+      BuildRawFrameHeader(IdentityOf(space, block), shape, raw));
+  OutgoingFrame frame;
+  frame.frame_bytes = RawFrameBytes(shape);
+  frame.pieces.push_back({*header, header});
+  for (const RawStream& stream : RawStreams(shape)) {
+    frame.pieces.push_back({raw.subspan(stream.offset, stream.bytes), block.raw});
+    const uint64_t padding = AlignFrame(stream.bytes) - stream.bytes;
+    if (padding > 0) frame.pieces.push_back({std::span(kPadding).first(padding), nullptr});
+  }
+  return frame;
+}
+
+// Owns itself: deleted in OnDone.
+class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  PutStream(std::shared_ptr<Channel> channel, std::shared_ptr<PutWork> work, SystemTime deadline,
+            Channel::Report report)
+      : channel_(std::move(channel)), work_(std::move(work)), report_(std::move(report)) {
+    channel_->Prepare(context_, deadline);
+    in_flight_.emplace(*channel_, &context_);
+    channel_->raw().PrepareBidiStreamingCall(&context_, kMethod, {}, this);
+    v1::PutOpen open;
+    open.set_space_id(work_->space.id);
+    open.set_blocks(static_cast<uint32_t>(work_->blocks.size()));
+    writer_.SetOpen(open);
+    StartRead(&response_);
+    WriteNext();
+    StartCall();
+  }
+
+ private:
+  void WriteNext() {
+    while (next_ < work_->blocks.size() && writer_.payload_bytes() < kWireChunkBytes) AddChunk();
+    message_ = writer_.Take();
+    if (next_ == work_->blocks.size()) {
+      StartWriteLast(&message_, {});
+    } else {
+      StartWrite(&message_);
+    }
+  }
+
+  // As much of the current frame as the message may still take.
+  void AddChunk() {
+    PartHead head;
+    head.index = static_cast<uint32_t>(next_);
+    if (piece_ == 0 && piece_used_ == 0) {
+      frame_ = Frame(work_->space, work_->blocks[next_]);
+      head.frame_bytes = frame_.frame_bytes;
+      head.retention = ToWire(work_->blocks[next_].retention);
+      work_->results[next_].frame_bytes = frame_.frame_bytes;
+    }
+    std::vector<grpc::Slice> slices;
+    uint64_t room = kWireChunkBytes - writer_.payload_bytes();
+    while (room > 0 && piece_ < frame_.pieces.size()) {
+      const auto& piece = frame_.pieces[piece_];
+      const size_t step = std::min<uint64_t>(room, piece.bytes.size() - piece_used_);
+      slices.push_back(SliceOver(piece.bytes.subspan(piece_used_, step), piece.owner));
+      room -= step;
+      piece_used_ += step;
+      if (piece_used_ == piece.bytes.size()) {
+        ++piece_;
+        piece_used_ = 0;
+      }
+    }
+    writer_.AddPart(head, std::move(slices));
+    if (piece_ == frame_.pieces.size()) {
+      frame_ = {};
+      piece_ = 0;
+      ++next_;
+    }
+  }
+
+  void OnWriteDone(bool ok) override {
+    message_.Clear();
+    // Not ok: the server has ended the call early; OnDone brings its reason.
+    if (ok && next_ < work_->blocks.size()) WriteNext();
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const absl::Status result = status.ok() ? ReadResults() : FromGrpcStatus(status);
+    const Channel::Report report = std::move(report_);
+    delete this;
+    report(result);
+  }
+
+  absl::Status ReadResults() {
+    std::vector<grpc::Slice> slices;
+    std::string bytes;
+    if (response_.Valid() && response_.Dump(&slices).ok()) {
+      for (const grpc::Slice& slice : slices) {
+        bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+      }
+    }
+    v1::PutResponse response;
+    if (!response.ParseFromString(bytes) ||
+        response.results_size() != static_cast<int>(work_->results.size())) {
+      return Bug("the server's PutResponse does not answer every block");
+    }
+    for (int i = 0; i < response.results_size(); ++i) {
+      work_->results[i].outcome = static_cast<PutOutcome>(response.results(i).outcome());
+      work_->results[i].message = response.results(i).message();
+    }
+    return absl::OkStatus();
+  }
+
+  const std::shared_ptr<Channel> channel_;
+  const std::shared_ptr<PutWork> work_;
+  Channel::Report report_;
+  grpc::ClientContext context_;
+  std::optional<Channel::InFlight> in_flight_;
+  PartsWriter writer_;
+  grpc::ByteBuffer message_;
+  grpc::ByteBuffer response_;
+  OutgoingFrame frame_;
+  size_t next_ = 0;  // block being sent
+  size_t piece_ = 0;
+  size_t piece_used_ = 0;
+};
+
+}  // namespace
+
+absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks) {
+  if (blocks.empty()) return InvalidField("blocks", "none", "1 or more");
+  if (blocks.size() > kPutBlocksMax) return TooMany("blocks", blocks.size(), kPutBlocksMax);
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const std::string field = absl::StrCat("blocks[", i, "].");
+    const PutBlock& block = blocks[i];
+    if (block.hash.empty()) return InvalidField(field + "hash", "empty", "1 to 32 bytes");
+    if (block.tokens > space.shape.tokens) {
+      return InvalidField(field + "tokens", absl::StrCat(block.tokens),
+                          absl::StrCat("at most the manifest's block_tokens, ", space.shape.tokens));
+    }
+    const auto raw_bytes = RawBytes(ShapeOf(space, block));
+    if (!raw_bytes || block.raw == nullptr || block.raw_bytes != *raw_bytes) {
+      return InvalidField(field + "raw_bytes", absl::StrCat(block.raw_bytes),
+                          absl::StrCat(raw_bytes.value_or(0), " for this shape"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void StartPut(const std::shared_ptr<Channel>& channel, std::shared_ptr<PutWork> work,
+              SystemTime deadline, Channel::Report report) {
+  new PutStream(channel, std::move(work), deadline, std::move(report));
+}
+
+}  // namespace larder

@@ -1,0 +1,28 @@
+# Every third-party package, found once, here. All are Debian 12 / Ubuntu 24.04 packages (deploy/packages.txt).
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(Protobuf REQUIRED)      # before gRPC: its config file expects protobuf's targets
+find_package(gRPC CONFIG REQUIRED)
+find_package(absl CONFIG REQUIRED)
+find_package(prometheus-cpp CONFIG REQUIRED)
+find_package(civetweb CONFIG REQUIRED)
+find_package(CLI11 CONFIG REQUIRED)
+find_package(yaml-cpp CONFIG REQUIRED)
+find_package(spdlog CONFIG REQUIRED)
+find_package(nlohmann_json CONFIG REQUIRED)
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
+# gRPC runs at half speed on glibc malloc (every large message is mapped and unmapped), so programs link this.
+add_library(larder_allocator INTERFACE)
+add_library(larder::allocator ALIAS larder_allocator)
+if(LARDER_JEMALLOC)
+  find_library(JEMALLOC_LIBRARY jemalloc)
+  if(JEMALLOC_LIBRARY)
+    target_link_libraries(larder_allocator INTERFACE -Wl,--no-as-needed ${JEMALLOC_LIBRARY} -Wl,--as-needed)
+  else()
+    message(WARNING "jemalloc not found: gRPC payload throughput will be roughly halved (install libjemalloc-dev).")
+  endif()
+endif()

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# Sourced by the scripts: long commands run quietly, one line each.
+#
+#   stage NAME LOG COMMAND...   runs COMMAND with its output in LOG. Prints one line with the outcome and the duration; while it runs
+#                               and stderr is a terminal, that line shows the seconds and the log's last line. When COMMAND fails,
+#                               shows the log's end and returns COMMAND's status.
+#   stage_stop                  ends the running stage and everything it started. Call it from an EXIT trap.
+
+stage_pid=""
+
+_stage_progress() {  # NAME LOG BEGIN: one refreshed line until the command ends
+  local width=$(( $(tput cols 2>/dev/null || echo 80) - 1 )) last
+  while kill -0 "$stage_pid" 2>/dev/null; do
+    last=$(tail -c 500 "$2" 2>/dev/null | tr '\r' '\n' | grep -a '[^[:space:]]' | tail -n 1 || true)
+    last=$(printf '%-28s %4ds  %s' "$1" "$((SECONDS - $3))" "$last" | tr -d '[:cntrl:]')
+    printf '\r\033[K%s' "${last:0:width}" >&2
+    sleep 0.3
+  done
+  printf '\r\033[K' >&2
+}
+
+stage() {
+  local name=$1 log=$2 begin=$SECONDS rc=0
+  shift 2
+  mkdir -p "$(dirname "$log")"
+  # Job control gives the command a process group of its own, so that stage_stop reaches its children too.
+  set -m
+  "$@" >"$log" 2>&1 </dev/null &
+  stage_pid=$!
+  set +m
+  [[ ! -t 2 ]] || _stage_progress "$name" "$log" "$begin"
+  wait "$stage_pid" || rc=$?
+  stage_pid=""
+  if ((rc == 0)); then
+    printf '%-28s ok %6ds\n' "$name" "$((SECONDS - begin))"
+  else
+    printf '%-28s FAILED %2ds (exit %d); the end of %s:\n' "$name" "$((SECONDS - begin))" "$rc" "$log"
+    tail -n "${stage_tail_lines:-40}" "$log" | sed 's/^/    /'
+  fi
+  return "$rc"
+}
+
+stage_stop() {
+  [[ -n $stage_pid ]] || return 0
+  kill -TERM -- "-$stage_pid" 2>/dev/null || true
+  wait "$stage_pid" 2>/dev/null || true
+  stage_pid=""
+}

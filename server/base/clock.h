@@ -1,0 +1,24 @@
+// Time, injected: real in the server, manual in tests.
+#pragma once
+
+#include <chrono>
+
+namespace larder::server {
+
+// Monotonic, for leases, TTLs and durations.
+using TimePoint = std::chrono::steady_clock::time_point;
+using Duration = std::chrono::steady_clock::duration;
+
+// Thread-safe.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual TimePoint Now() const = 0;
+};
+
+class RealClock final : public Clock {
+ public:
+  TimePoint Now() const override { return std::chrono::steady_clock::now(); }
+};
+
+}  // namespace larder::server

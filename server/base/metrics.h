@@ -1,0 +1,104 @@
+// Every metric of the server, in one place. Label values come from enums or from registered space
+// names (bounded by kSpaceSeriesMax), never from keys or paths; label sets are resolved once, so
+// counting is a few atomic adds (a histogram: one short lock).
+//
+// Thread-safe. Metrics are named larder_<noun>_<unit>[_total] in base units. The hit rate of the
+// last five minutes, weighted by tokens:
+//   sum(rate(larder_hit_tokens_total[5m])) / sum(rate(larder_lookup_tokens_total[5m]))
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "proto/contract/outcomes.h"
+#include "server/tier/tier.h"
+
+namespace larder::server {
+
+enum class Method : uint8_t {
+  kCapabilities,
+  kRegisterManifest,
+  kLookup,
+  kPut,
+  kGet,
+  kRelease,
+  kRenew,
+  kRetain,
+  kWatchEvents,
+  kAdmin
+};
+inline constexpr int kMethods = 10;
+
+enum class RemovalReason : uint8_t { kPressure = 0, kExpired = 1, kOperator = 2, kQuarantined = 3 };
+inline constexpr int kRemovalReasons = 4;
+
+// Spaces with series of their own, 14 each. Later ones share the label "other": a fleet with more
+// spaces than this reads sums, and a scrape must stay well under a megabyte.
+inline constexpr size_t kSpaceSeriesMax = 256;
+
+// Token counters of one space, resolved at registration.
+class SpaceMetrics;
+
+// Fills and budgets, read at scrape time.
+struct GaugeSample {
+  TierUsage dram;
+  uint64_t blocks = 0;
+  uint64_t blocks_max = 0;
+  uint64_t pinned_blocks = 0;
+  uint64_t leases = 0;
+  uint64_t spaces = 0;
+  uint64_t put_streams = 0;
+  uint64_t get_streams = 0;
+  uint64_t streams_max = 0;
+  uint64_t ingest_bytes_in_flight = 0;
+  uint64_t ingest_bytes_max = 0;
+  uint64_t event_watchers = 0;
+  bool draining = false;
+};
+
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+
+  // The returned object lives as long as this. Label "space" is "<tenant>/<model>/<group>"; spaces
+  // that differ elsewhere (layout, shard) share it, and the object.
+  SpaceMetrics* AddSpace(std::string_view tenant, std::string_view model, std::string_view group);
+
+  // One lookup: query_tokens asked, hit_tokens of them found in `tier`, the rest missed because of
+  // `reason`. When all were found, `reason` is not looked at; when none was, `tier` is not.
+  void CountLookup(SpaceMetrics* space, uint64_t query_tokens, uint64_t hit_tokens, TierKind tier,
+                   MissReason reason);
+  // One block of a put. Bytes count only when it was stored, so that raw / ingested bytes is the
+  // compression ratio of what is kept.
+  void CountPutBlock(PutOutcome outcome, uint64_t frame_bytes, uint64_t raw_bytes);
+  void CountGetHit(uint64_t frame_bytes);
+  void CountGetMiss(MissReason reason);
+  // Band of the priority: 0-19, 20-39, 40-59, 60-79, 80-100.
+  void CountRemoval(RemovalReason reason, uint8_t priority);
+  // One finished call; grpc_code as in grpc::StatusCode, 0 to 16 (others count as UNKNOWN). The
+  // codes that a faulty peer or link causes (INVALID_ARGUMENT, OUT_OF_RANGE, DATA_LOSS,
+  // UNIMPLEMENTED) also count as wire errors.
+  void CountRequest(Method method, int grpc_code, double seconds);
+
+  // Called on every scrape, on the scraper's thread, until this object is gone. Set once, before
+  // Scrape is called.
+  void SetGaugeSource(std::function<GaugeSample()> source);
+
+  // Prometheus text exposition format 0.0.4.
+  std::string Scrape();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// CPU seconds (user + system) and resident bytes of this process; 0 when the kernel does not say.
+double ProcessCpuSeconds();
+uint64_t ProcessResidentBytes();
+
+}  // namespace larder::server

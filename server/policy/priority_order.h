@@ -1,0 +1,63 @@
+// Strict priority 0-100 above an EvictionOrder per band: no block of a band goes while a lower band
+// has one that may go.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "proto/contract/limits.h"
+#include "server/policy/eviction_order.h"
+
+namespace larder::server {
+
+// Makes the order of one band over the shared links. Called once per priority, by the constructor.
+using EvictionOrderFactory = std::function<std::unique_ptr<EvictionOrder>(OrderLinks& links)>;
+
+// A block is in one of three conditions: absent, ordered (may become a victim), or parked (was the
+// coldest but could not go: it stands in no queue until Unpark, which makes it the coldest of its
+// band again, or, if it was touched meanwhile, a warm one). Parking is what makes "tail-first" and
+// pins cost O(1): the index parks what it may not evict and unparks it when the last descendant or
+// pin is gone.
+//
+// Calls that need a block in some condition abort when it is in another: that is a bug of the
+// index. Thread-compatible. Every call is O(1) amortised and allocates nothing; 12 bytes per block,
+// committed lazily.
+//
+//   PriorityOrder order(blocks_max, [](OrderLinks& links) { return MakeLruOrder(links); });
+//   order.Insert(block, fingerprint, kPriorityDefault);
+//   BlockRef victim;
+//   while ((victim = order.Coldest()) != kNoBlock && !MayGo(victim)) order.Park(victim);
+//   if (victim != kNoBlock) order.Remove(victim, FingerprintOf(victim));
+class PriorityOrder {
+ public:
+  // Blocks are numbered below `blocks_max`.
+  PriorityOrder(size_t blocks_max, const EvictionOrderFactory& factory);
+  ~PriorityOrder();
+
+  // The block is absent; priority <= kPriorityMax.
+  void Insert(BlockRef block, uint64_t fingerprint, uint8_t priority);
+  // Ordered: as its order says. Parked: remembered until Unpark.
+  void Touch(BlockRef block);
+  // Moves the block to another band, as a newcomer there; parked, it stays so. No effect when the
+  // priority is the same.
+  void SetPriority(BlockRef block, uint64_t fingerprint, uint8_t priority);
+  // Ordered or parked. `evicted_fingerprint` as for EvictionOrder::Remove.
+  void Remove(BlockRef block, std::optional<uint64_t> evicted_fingerprint);
+  // The next to go over all bands; kNoBlock when nothing is ordered.
+  BlockRef Coldest();
+  void Park(BlockRef block);    // the block is ordered
+  void Unpark(BlockRef block);  // no effect unless parked
+
+  bool parked(BlockRef block) const;
+  uint8_t priority(BlockRef block) const;  // not of an absent block
+  // Starts loading the block's link, for a caller that will touch it soon.
+  void Prefetch(BlockRef block) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace larder::server

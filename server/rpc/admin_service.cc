@@ -1,0 +1,141 @@
+#include "server/rpc/admin_service.h"
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "proto/contract/convert.h"
+#include "proto/contract/errors.h"
+#include "server/rpc/call_meter.h"
+
+namespace larder::server {
+namespace {
+
+double SecondsBetween(TimePoint from, TimePoint to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+void FillSpaces(const SpaceTable& spaces, v1::StatsResponse* response) {
+  for (const SpaceEntry* space : spaces.All()) {
+    v1::SpaceStats* wire = response->add_spaces();
+    wire->set_id(space->id);
+    wire->set_tenant(space->tenant);
+    wire->set_model(space->manifest->model);
+    wire->set_group(space->group);
+    wire->set_lookup_tokens(space->lookup_tokens.load());
+    wire->set_hit_tokens(space->hit_tokens.load());
+    wire->set_blocks(space->blocks.load());
+    wire->set_stored_bytes(space->stored_bytes.load());
+    wire->set_raw_bytes(space->blocks.load() * space->raw_bytes);
+  }
+}
+
+void FillStats(Backend& backend, v1::StatsResponse* response) {
+  Store& store = backend.store;
+  response->set_server_version(LARDER_VERSION);
+  response->set_uptime_seconds(SecondsBetween(backend.start, backend.clock.Now()));
+  response->set_draining(store.draining());
+
+  const BlockStore::Stats blocks = store.blocks().stats();
+  const TierUsage usage = store.dram().usage();
+  v1::TierStats* tier = response->add_tiers();
+  tier->set_tier(v1::TIER_DRAM);
+  tier->set_budget_bytes(usage.budget_bytes);
+  tier->set_used_bytes(usage.used_bytes);
+  tier->set_blocks(blocks.blocks);
+  FillSpaces(store.spaces(), response);
+
+  response->set_leases(store.leases().size());
+  response->set_pinned_blocks(blocks.pinned_blocks);
+  response->set_put_streams(backend.gate.open(StreamKind::kPut));
+  response->set_get_streams(backend.gate.open(StreamKind::kGet));
+  response->set_ingest_bytes_in_flight(store.ingest_budget().used());
+  response->set_quarantined_blocks(store.quarantine().total());
+  response->set_process_cpu_seconds(ProcessCpuSeconds());
+  response->set_resident_memory_bytes(ProcessResidentBytes());
+  response->set_stored_blocks(blocks.stored);
+  response->set_evicted_blocks(blocks.removed[static_cast<int>(RemovalReason::kPressure)]);
+  response->set_expired_blocks(blocks.removed[static_cast<int>(RemovalReason::kExpired)]);
+  response->set_conflict_blocks(blocks.conflicts);
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* AdminService::Stats(grpc::CallbackServerContext* context,
+                                              const v1::StatsRequest*, v1::StatsResponse* response) {
+  return AnswerUnary(backend_, Method::kAdmin, context, [&] {
+    FillStats(backend_, response);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Config(grpc::CallbackServerContext* context,
+                                               const v1::ConfigRequest*,
+                                               v1::ConfigResponse* response) {
+  return AnswerUnary(backend_, Method::kAdmin, context, [&] {
+    response->set_yaml(backend_.config.ToYaml());
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,
+                                              const v1::DrainRequest*, v1::DrainResponse*) {
+  return AnswerUnary(backend_, Method::kAdmin, context, [&] {
+    backend_.store.Drain();
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Evict(grpc::CallbackServerContext* context,
+                                              const v1::EvictRequest* request,
+                                              v1::EvictResponse* response) {
+  return AnswerUnary(backend_, Method::kAdmin, context, [&]() -> absl::Status {
+    std::vector<PrefixHash> hashes;
+    if (!request->prefix_hashes().empty()) {
+      auto converted = HashesFromWire(request->prefix_hashes(), kRetainHashesMax, "prefix_hashes");
+      if (!converted.ok()) return converted.status();
+      hashes = *std::move(converted);
+    }
+    const auto space = backend_.store.spaces().Find(request->space_id());
+    if (!space.ok()) return space.status();
+    const auto evicted = backend_.store.blocks().Evict(**space, hashes);
+    response->set_evicted_blocks(evicted.evicted);
+    response->set_held_blocks(evicted.held);
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Quarantine(grpc::CallbackServerContext* context,
+                                                   const v1::QuarantineRequest*,
+                                                   v1::QuarantineResponse* response) {
+  return AnswerUnary(backend_, Method::kAdmin, context, [&] {
+    const TimePoint now = backend_.clock.Now();
+    for (const QuarantinedFrame& frame : backend_.store.quarantine().All()) {
+      v1::QuarantinedBlock* wire = response->add_blocks();
+      wire->set_space_id(frame.space);
+      wire->set_prefix_hash(std::string(frame.hash.view()));
+      wire->set_tier(static_cast<v1::Tier>(frame.tier));
+      wire->set_reason(frame.reason);
+      wire->set_age_seconds(SecondsBetween(frame.time, now));
+    }
+    return absl::OkStatus();
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Spaces(grpc::CallbackServerContext* context,
+                                               const v1::SpacesRequest*,
+                                               v1::SpacesResponse* response) {
+  return AnswerUnary(backend_, Method::kAdmin, context, [&] {
+    for (const SpaceEntry* space : backend_.store.spaces().All()) {
+      v1::Space* wire = response->add_spaces();
+      wire->set_id(space->id);
+      wire->set_tenant(space->tenant);
+      wire->set_group(space->group);
+      wire->set_manifest_digest(space->manifest_digest.data(), space->manifest_digest.size());
+      *wire->mutable_manifest() = ManifestToWire(*space->manifest);
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace larder::server

@@ -1,0 +1,24 @@
+// What every handler needs: the store and the services around it. Plain references; the server owns them all.
+#pragma once
+
+#include <string>
+
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/config.h"
+#include "server/rpc/stream_gate.h"
+#include "server/store/store.h"
+
+namespace larder::server {
+
+struct Backend {
+  const Config& config;
+  Store& store;
+  StreamGate& gate;
+  const Clock& clock;
+  Metrics& metrics;
+  std::string instance_id;  // random per start
+  TimePoint start;
+};
+
+}  // namespace larder::server

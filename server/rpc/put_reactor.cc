@@ -1,0 +1,90 @@
+#include "server/rpc/put_reactor.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proto/contract/errors.h"
+#include "proto/contract/grpc_status.h"
+#include "proto/contract/limits.h"
+
+namespace larder::server {
+
+PutReactor::PutReactor(Backend& backend, grpc::CallbackServerContext* context,
+                       grpc::ByteBuffer* response)
+    : backend_(backend),
+      context_(context),
+      response_(response),
+      meter_(backend.metrics, Method::kPut, backend.clock),
+      ticket_(backend.gate, StreamKind::kPut, context) {
+  if (backend_.store.draining()) {
+    End(Draining());
+  } else if (!ticket_.admitted()) {
+    End(OverLimit("open streams of the server", backend_.gate.streams_max(), backend_.gate.streams_max()));
+  } else {
+    StartRead(&message_);
+  }
+}
+
+void PutReactor::OnReadDone(bool ok) {
+  if (!ok) {
+    // The client has sent everything, or is gone: then the session takes what was not whole with it.
+    if (context_->IsCancelled()) {
+      End(absl::CancelledError("the client ended the call"));
+    } else if (!session_) {
+      End(BrokenStream("a stream that ends before PutRequest.open", "open in the first message"));
+    } else {
+      FinishWithResults();
+    }
+    return;
+  }
+  ticket_.Touch();
+  const absl::Status status = ReadParts(&message_, *this);
+  message_.Clear();
+  if (!status.ok()) {
+    End(status);
+    return;
+  }
+  StartRead(&message_);
+}
+
+absl::Status PutReactor::OnOpen(const v1::PutOpen& open) {
+  if (session_) return BrokenStream("a second PutRequest.open", "one, in the first message");
+  if (open.blocks() == 0) return InvalidField("open.blocks", "0", "1 or more");
+  if (open.blocks() > kPutBlocksMax) return TooMany("open.blocks", open.blocks(), kPutBlocksMax);
+  const auto space = backend_.store.spaces().Find(open.space_id());
+  if (!space.ok()) return space.status();
+  session_.emplace(backend_.store.OpenIngest(**space, open.blocks()));
+  return absl::OkStatus();
+}
+
+absl::Status PutReactor::OnPart(const PartHead& head) {
+  if (!session_) return BrokenStream("a part before PutRequest.open", "open in the first message");
+  if (head.frame_bytes == 0) return absl::OkStatus();
+  const auto retention = RetentionFromWire(head.retention.value_or(v1::Retention()));
+  if (!retention.ok()) return retention.status();
+  return session_->Begin(head.index, head.frame_bytes, *retention);
+}
+
+absl::Status PutReactor::OnPayload(const PartHead& head, std::span<const std::byte> payload) {
+  return session_->Write(head.index, payload);
+}
+
+void PutReactor::FinishWithResults() {
+  v1::PutResponse response;
+  for (const IngestResult& result : session_->Finish()) {
+    v1::PutResult* wire = response.add_results();
+    wire->set_outcome(static_cast<v1::PutOutcome>(result.outcome));
+    wire->set_message(result.message);
+  }
+  const grpc::Slice bytes(response.SerializeAsString());
+  *response_ = grpc::ByteBuffer(&bytes, 1);
+  End(absl::OkStatus());
+}
+
+void PutReactor::End(const absl::Status& status) {
+  session_.reset();
+  Finish(meter_.Done(ToGrpcStatus(status)));
+}
+
+}  // namespace larder::server

@@ -1,0 +1,181 @@
+#include "server/server.h"
+
+#include <grpcpp/grpcpp.h>
+#include <openssl/rand.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "proto/contract/errors.h"
+#include "server/base/check.h"
+#include "server/base/clock.h"
+#include "server/base/http_endpoint.h"
+#include "server/base/log.h"
+#include "server/base/metrics.h"
+#include "server/memory/host_arena.h"
+#include "server/rpc/admin_service.h"
+#include "server/rpc/backend.h"
+#include "server/rpc/cache_service.h"
+#include "server/store/store.h"
+#include "server/tier/memory_tier.h"
+
+namespace larder::server {
+namespace {
+
+constexpr auto kJanitorInterval = std::chrono::milliseconds(100);
+// A peer that vanished without closing its connection is noticed after interval + timeout; until then its pins stay.
+constexpr int kKeepaliveIntervalMs = 10'000;
+constexpr int kKeepaliveTimeoutMs = 5'000;
+// Clients may ping as often as this without being told to calm down.
+constexpr int kPingIntervalMinMs = 5'000;
+// Transports let go of the last frames a moment after shutdown; a bug would show as a hang, so the wait is bounded.
+constexpr auto kLastPinsTimeout = std::chrono::seconds(5);
+constexpr size_t kInstanceIdBytes = 16;
+
+std::string RandomInstanceId() {
+  std::string id(kInstanceIdBytes, '\0');
+  LARDER_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
+  return id;
+}
+
+// Ends leases, expires blocks and cancels idle streams, ten times a second.
+class Janitor {
+ public:
+  Janitor(Store& store, StreamGate& gate) : thread_([this, &store, &gate] { Run(store, gate); }) {}
+  ~Janitor() {
+    {
+      std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+
+ private:
+  void Run(Store& store, StreamGate& gate) {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, kJanitorInterval, [this] { return stop_; })) {
+      lock.unlock();
+      store.Advance();
+      gate.CancelIdle();
+      lock.lock();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+struct Server::State {
+  explicit State(const Config& config_in, std::unique_ptr<HostArena> arena_in)
+      : config(config_in),
+        arena(std::move(arena_in)),
+        dram(TierKind::kDram, *arena),
+        store(config, dram, clock, metrics),
+        gate(config.streams_max, config.put_idle_timeout, clock),
+        backend{config, store, gate, clock, metrics, RandomInstanceId(), clock.Now()},
+        cache(backend),
+        admin(backend) {}
+
+  GaugeSample SampleGauges() {
+    const BlockStore::Stats blocks = store.blocks().stats();
+    GaugeSample sample;
+    sample.dram = dram.usage();
+    sample.blocks = blocks.blocks;
+    sample.blocks_max = blocks.blocks_max;
+    sample.pinned_blocks = blocks.pinned_blocks;
+    sample.leases = store.leases().size();
+    sample.spaces = store.spaces().size();
+    sample.put_streams = gate.open(StreamKind::kPut);
+    sample.get_streams = gate.open(StreamKind::kGet);
+    sample.streams_max = gate.streams_max();
+    sample.ingest_bytes_in_flight = store.ingest_budget().used();
+    sample.ingest_bytes_max = store.ingest_budget().bytes_max();
+    sample.event_watchers = store.events().watchers();
+    sample.draining = store.draining();
+    return sample;
+  }
+
+  const Config config;
+  RealClock clock;
+  Metrics metrics;
+  std::unique_ptr<HostArena> arena;
+  MemoryTier dram;
+  Store store;
+  StreamGate gate;
+  Backend backend;
+  CacheService cache;
+  AdminService admin;
+  std::string listen;
+  std::unique_ptr<grpc::Server> grpc_server;
+  std::unique_ptr<HttpEndpoint> http;
+  std::unique_ptr<Janitor> janitor;
+  std::once_flag drained;
+};
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
+  if (const absl::Status status = config.Validate(); !status.ok()) return status;
+  auto arena = HostArena::Create({.bytes = config.dram_bytes, .huge_pages = config.dram_huge_pages});
+  if (!arena.ok()) return arena.status();
+  auto state = std::make_unique<State>(config, *std::move(arena));
+  State* const shared = state.get();
+  state->metrics.SetGaugeSource([shared] { return shared->SampleGauges(); });
+
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(config.listen, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&state->cache);
+  builder.RegisterService(&state->admin);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveIntervalMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingIntervalMinMs);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port must fail, not share it
+  state->grpc_server = builder.BuildAndStart();
+  if (state->grpc_server == nullptr || port == 0) {
+    return InvalidField("listen", config.listen, "an address of this host whose port is free");
+  }
+  state->listen = config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string(port);
+
+  auto http = HttpEndpoint::Start(
+      config.metrics_listen, {[shared] { return shared->metrics.Scrape(); },
+                              [shared] { return !shared->store.draining(); }});
+  if (!http.ok()) return http.status();
+  state->http = *std::move(http);
+  state->janitor = std::make_unique<Janitor>(state->store, state->gate);
+  return std::unique_ptr<Server>(new Server(std::move(state)));
+}
+
+Server::Server(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Server::~Server() {
+  Drain();
+  state_->http.reset();
+  state_->janitor.reset();
+  state_->grpc_server.reset();
+  state_->store.leases().ReleaseAll();
+  const auto give_up = std::chrono::steady_clock::now() + kLastPinsTimeout;
+  while (state_->store.blocks().stats().pinned_blocks > 0) {
+    LARDER_CHECK(std::chrono::steady_clock::now() < give_up);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+const std::string& Server::listen() const { return state_->listen; }
+const std::string& Server::metrics_listen() const { return state_->http->address(); }
+
+void Server::Drain() {
+  std::call_once(state_->drained, [this] {
+    state_->store.Drain();
+    state_->grpc_server->Shutdown(std::chrono::system_clock::now() + state_->config.drain_timeout);
+    state_->grpc_server->Wait();
+  });
+}
+
+}  // namespace larder::server

@@ -1,0 +1,284 @@
+#include "server/store/block_index.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/base/check.h"
+
+namespace larder::server {
+namespace {
+
+constexpr Tick kExpiryRetryTicks = 10;  // one second: how late a block may expire after its last lease ended
+
+}  // namespace
+
+BlockIndex::BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprinter fingerprinter,
+                       RemovalListener on_removed)
+    : fingerprinter_(fingerprinter),
+      on_removed_(std::move(on_removed)),
+      entries_(blocks_max),
+      order_(blocks_max, std::move(order)),
+      removals_(kRememberedRemovals) {}
+
+BlockRef BlockIndex::FindAny(const Fingerprint& key) const {
+  return table_.Find(key, [&](BlockRef ref) { return entries_[ref].fingerprint == key; });
+}
+
+MissReason BlockIndex::ReasonOfAbsent(const Fingerprint& key) const {
+  const uint32_t remembered = removals_[key.low % kRememberedRemovals];
+  const uint32_t tag = static_cast<uint32_t>(key.high >> 40) << 8;
+  if (remembered == 0 || (remembered & ~0xFFu) != tag) return MissReason::kNeverSeen;
+  return static_cast<MissReason>(remembered & 0xFF);
+}
+
+void BlockIndex::Remember(const Fingerprint& key, MissReason reason) {
+  removals_[key.low % kRememberedRemovals] =
+      (static_cast<uint32_t>(key.high >> 40) << 8) | static_cast<uint32_t>(reason);
+}
+
+MissReason BlockIndex::MissOf(BlockRef block, const Fingerprint& key, Fidelity fidelity_min) const {
+  if (block == kNoBlock || entries_[block].doomed) return ReasonOfAbsent(key);
+  if (entries_[block].fidelity < static_cast<uint8_t>(fidelity_min)) return MissReason::kFidelity;
+  return MissReason::kNone;
+}
+
+BlockIndex::MatchResult BlockIndex::Match(SpaceId space, std::span<const PrefixHash> hashes,
+                                          Fidelity fidelity_min,
+                                          std::span<BlockRef> blocks) const {
+  LARDER_DCHECK(blocks.size() >= hashes.size());
+  // Three stages, each kDistance blocks behind the one before: hash and load the bucket; load the candidate's entry; compare.
+  constexpr size_t kDistance = 12;
+  constexpr size_t kRing = 32;
+  static_assert(kRing > 2 * kDistance && (kRing & (kRing - 1)) == 0);
+  Fingerprint ring[kRing];
+  for (size_t step = 0; step < hashes.size() + 2 * kDistance; ++step) {
+    if (step < hashes.size()) {
+      Fingerprint& key = ring[step % kRing];
+      key = fingerprinter_.Of(space, hashes[step]);
+      table_.Prefetch(key);
+    }
+    if (step >= kDistance && step - kDistance < hashes.size()) {
+      const BlockRef candidate = table_.Candidate(ring[(step - kDistance) % kRing]);
+      if (candidate != kNoBlock) __builtin_prefetch(&entries_[candidate]);
+    }
+    if (step < 2 * kDistance) continue;
+    const size_t i = step - 2 * kDistance;
+    const Fingerprint& key = ring[i % kRing];
+    blocks[i] = FindAny(key);
+    const MissReason reason = MissOf(blocks[i], key, fidelity_min);
+    if (reason != MissReason::kNone) return {i, reason};
+  }
+  return {hashes.size(), MissReason::kNone};
+}
+
+BlockRef BlockIndex::Find(SpaceId space, const PrefixHash& hash, Fidelity fidelity_min,
+                          MissReason* reason) const {
+  const Fingerprint key = fingerprinter_.Of(space, hash);
+  const BlockRef block = FindAny(key);
+  *reason = MissOf(block, key, fidelity_min);
+  return *reason == MissReason::kNone ? block : kNoBlock;
+}
+
+void BlockIndex::TouchChain(std::span<const BlockRef> head_first) {
+  constexpr size_t kDistance = 8;
+  for (size_t i = head_first.size(); i-- > 0;) {
+    if (i >= kDistance) order_.Prefetch(head_first[i - kDistance]);
+    order_.Touch(head_first[i]);
+  }
+}
+
+BlockRef BlockIndex::TouchAncestors(BlockRef block, size_t limit) {
+  for (; block != kNoBlock && limit > 0; --limit, block = entries_[block].parent) {
+    order_.Touch(block);
+  }
+  return block;
+}
+
+void BlockIndex::Pin(BlockRef block) {
+  Entry& entry = entries_[block];
+  LARDER_CHECK(entry.live && entry.pins < UINT32_MAX);
+  if (entry.pins++ == 0) ++pinned_blocks_;
+}
+
+void BlockIndex::Unpin(BlockRef block) {
+  Entry& entry = entries_[block];
+  LARDER_CHECK(entry.live && entry.pins > 0);
+  if (--entry.pins > 0) return;
+  --pinned_blocks_;
+  if (!MayGo(entry)) return;
+  if (entry.doomed) {
+    Remove(block, ReasonOfAbsent(entry.fingerprint), /*by_pressure=*/false);
+  } else {
+    order_.Unpark(block);
+  }
+}
+
+BlockRef BlockIndex::NewEntry() {
+  if (free_entry_ != kNoBlock) {
+    const BlockRef block = free_entry_;
+    free_entry_ = entries_[block].parent;
+    return block;
+  }
+  if (entries_used_ == entries_.capacity()) return kNoBlock;
+  return entries_used_++;
+}
+
+BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& hash, BlockRef parent,
+                            const Residency& residency, const RetentionTicks& retention) {
+  LARDER_CHECK(parent == kNoBlock || live(parent));
+  const Fingerprint key = fingerprinter_.Of(space, hash);
+  BlockRef block = FindAny(key);
+  if (block != kNoBlock) {
+    // Only a doomed block may be replaced: put its old frame aside and keep its place in the chain.
+    Entry& old = entries_[block];
+    LARDER_CHECK(old.doomed);
+    if (old.pins > 0 || old.parent != parent) return kNoBlock;
+    on_removed_({block, ResidencyOf(block), old.space, priority_of(block), ReasonOfAbsent(key), false});
+    const Tick before = NextDue(old);
+    old.doomed = 0;
+    old.expires_at = old.priority_until = 0;
+    Reschedule(block, before);
+  } else {
+    block = NewEntry();
+    if (block == kNoBlock) return kNoBlock;
+    Entry& entry = entries_[block];
+    entry = Entry{};
+    entry.fingerprint = key;
+    entry.parent = parent;
+    entry.space = slot;
+    entry.live = 1;
+    if (parent != kNoBlock) ++entries_[parent].children;
+    table_.Insert(key, block, [this](BlockRef ref) { return entries_[ref].fingerprint; });
+    order_.Insert(block, key.low, retention.priority);
+  }
+  Entry& entry = entries_[block];
+  entry.slab = residency.slab;
+  entry.frame_bytes = residency.frame_bytes;
+  entry.codec_id = residency.codec_id;
+  entry.fidelity = static_cast<uint8_t>(residency.fidelity) & 0xF;
+  SetRetention(block, retention);
+  return block;
+}
+
+Tick BlockIndex::NextDue(const Entry& entry) const {
+  if (entry.expires_at == 0) return entry.priority_until;
+  if (entry.priority_until == 0) return entry.expires_at;
+  return std::min(entry.expires_at, entry.priority_until);
+}
+
+void BlockIndex::Reschedule(BlockRef block, Tick before) {
+  const Tick after = NextDue(entries_[block]);
+  if (before == after) return;
+  if (before != 0) due_.erase({before, block});
+  if (after != 0) due_.insert({after, block});
+}
+
+void BlockIndex::SetRetention(BlockRef block, const RetentionTicks& retention) {
+  Entry& entry = entries_[block];
+  const Tick before = NextDue(entry);
+  entry.expires_at = retention.expires_at;
+  entry.priority_until = retention.priority_until;
+  Reschedule(block, before);
+  if (order_.priority(block) != retention.priority) {
+    order_.SetPriority(block, entry.fingerprint.low, retention.priority);
+  }
+}
+
+bool BlockIndex::EvictColdest() {
+  for (;;) {
+    const BlockRef block = order_.Coldest();
+    if (block == kNoBlock) return false;
+    if (MayGo(entries_[block])) {
+      Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
+      return true;
+    }
+    order_.Park(block);
+  }
+}
+
+BlockRef BlockIndex::RemoveOne(BlockRef block, MissReason reason, bool by_pressure) {
+  Entry& entry = entries_[block];
+  LARDER_CHECK(entry.live && MayGo(entry));
+  on_removed_({block, ResidencyOf(block), entry.space, priority_of(block), reason, by_pressure});
+  const Fingerprint key = entry.fingerprint;
+  Remember(key, reason);
+  order_.Remove(block, by_pressure ? std::optional<uint64_t>(key.low) : std::nullopt);
+  table_.Erase(key, block);
+  if (const Tick due = NextDue(entry); due != 0) due_.erase({due, block});
+
+  const BlockRef parent = entry.parent;
+  entry.live = 0;
+  entry.parent = free_entry_;
+  free_entry_ = block;
+  if (parent != kNoBlock) {
+    LARDER_CHECK(entries_[parent].children > 0);
+    --entries_[parent].children;
+  }
+  return parent;
+}
+
+void BlockIndex::Remove(BlockRef block, MissReason reason, bool by_pressure) {
+  BlockRef parent = RemoveOne(block, reason, by_pressure);
+  // What waited for its last child: a doomed ancestor goes too, any other may become a victim again.
+  while (parent != kNoBlock && MayGo(entries_[parent])) {
+    if (!entries_[parent].doomed) {
+      order_.Unpark(parent);
+      return;
+    }
+    parent = RemoveOne(parent, ReasonOfAbsent(entries_[parent].fingerprint), false);
+  }
+}
+
+void BlockIndex::Doom(BlockRef block, MissReason reason) {
+  Entry& entry = entries_[block];
+  LARDER_CHECK(entry.live);
+  if (entry.doomed) return;
+  entry.doomed = 1;
+  Remember(entry.fingerprint, reason);
+  if (MayGo(entry)) Remove(block, reason, /*by_pressure=*/false);
+}
+
+size_t BlockIndex::DoomRange(SpaceSlot slot, BlockRef begin, BlockRef end, bool orphans_only,
+                             uint64_t* held) {
+  size_t doomed = 0;
+  for (BlockRef block = begin; block < std::min(end, entries_used_); ++block) {
+    const Entry& entry = entries_[block];
+    if (!entry.live || entry.doomed || entry.space != slot) continue;
+    if (orphans_only && (entry.parent == kNoBlock || !entries_[entry.parent].doomed)) continue;
+    if (entry.pins > 0) {
+      ++*held;
+      continue;
+    }
+    Doom(block, MissReason::kEvicted);
+    ++doomed;
+  }
+  return doomed;
+}
+
+size_t BlockIndex::Advance(Tick now, size_t limit) {
+  size_t done = 0;
+  while (done < limit && !due_.empty() && due_.begin()->first <= now) {
+    const BlockRef block = due_.begin()->second;
+    Entry& entry = entries_[block];
+    const Tick before = NextDue(entry);
+    ++done;
+    if (entry.expires_at != 0 && entry.expires_at <= now) {
+      entry.expires_at = entry.pins > 0 ? now + kExpiryRetryTicks : 0;
+      entry.priority_until = 0;
+      Reschedule(block, before);
+      if (entry.expires_at == 0) Doom(block, MissReason::kExpired);
+      continue;
+    }
+    entry.priority_until = 0;
+    Reschedule(block, before);
+    order_.SetPriority(block, entry.fingerprint.low, kPriorityDefault);
+  }
+  return done;
+}
+
+Residency BlockIndex::ResidencyOf(BlockRef block) const {
+  const Entry& entry = entries_[block];
+  return {entry.slab, entry.frame_bytes, entry.codec_id, static_cast<Fidelity>(entry.fidelity)};
+}
+
+}  // namespace larder::server

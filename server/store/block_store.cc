@@ -1,0 +1,221 @@
+#include "server/store/block_store.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "server/base/check.h"
+
+namespace larder::server {
+namespace {
+
+RemovalReason RemovalReasonOf(const Removed& removed) {
+  if (removed.by_pressure) return RemovalReason::kPressure;
+  if (removed.reason == MissReason::kExpired) return RemovalReason::kExpired;
+  if (removed.reason == MissReason::kQuarantined) return RemovalReason::kQuarantined;
+  return RemovalReason::kOperator;
+}
+
+PrefixHash HashOf(const FrameHeader& header) {
+  return {header.prefix_hash_bytes, header.prefix_hash};
+}
+
+PrefixHash ParentOf(const FrameHeader& header) {
+  return {header.parent_hash_bytes, header.parent_hash};
+}
+
+}  // namespace
+
+void PinSet::Reset() {
+  if (store_ != nullptr) store_->Unpin(blocks_);
+  store_ = nullptr;
+  blocks_.clear();
+}
+
+BlockStore::BlockStore(const Options& options)
+    : options_(options),
+      start_(options.clock.Now()),
+      index_(options.blocks_max, options.order, Fingerprinter(options.fingerprint_secret),
+             [this](const Removed& removed) { OnRemoved(removed); }) {}
+
+BlockStore::Prefix BlockStore::FindPrefix(const SpaceEntry& space,
+                                          std::span<const PrefixHash> hashes,
+                                          Fidelity fidelity_min, bool pin) {
+  Prefix prefix;
+  std::vector<BlockRef> found(hashes.size());
+  size_t length = 0;
+  while (length < hashes.size()) {
+    const size_t step = std::min(kBlocksPerLock, hashes.size() - length);
+    MutexLock lock(mutex_);
+    index_.Advance(NowTick(), kExpiriesPerOperation);
+    const auto match = index_.Match(space.id, hashes.subspan(length, step), fidelity_min,
+                                    std::span(found).subspan(length, step));
+    for (size_t i = length; i < length + match.length; ++i) {
+      prefix.blocks.push_back(index_.ResidencyOf(found[i]));
+      if (pin) index_.Pin(found[i]);
+    }
+    length += match.length;
+    prefix.miss_reason = match.miss_reason;
+    if (match.length < step) break;
+  }
+  if (!pin) return prefix;
+
+  found.resize(length);
+  // Pinned blocks can not go, so the lock may be let go between steps. Tail first: the head ends up warmest.
+  for (size_t end = length; end > 0;) {
+    const size_t begin = end - std::min(kBlocksPerLock, end);
+    MutexLock lock(mutex_);
+    index_.TouchChain(std::span(found).subspan(begin, end - begin));
+    end = begin;
+  }
+  prefix.pins = PinSet(this, std::move(found));
+  return prefix;
+}
+
+FrameHeader BlockStore::HeaderOf(const Residency& residency) const {
+  FrameHeader header;
+  const ByteSpans spans = options_.dram.SpansOf(residency.slab, sizeof(header));
+  LARDER_CHECK(spans[0].size() == sizeof(header));  // a page holds the header
+  std::memcpy(&header, spans[0].data(), sizeof(header));
+  return header;
+}
+
+bool BlockStore::SameKey(const SpaceEntry& space, const PrefixHash& hash,
+                         const Residency& residency) const {
+  const FrameHeader header = HeaderOf(residency);
+  return header.magic == kFrameMagic && header.frame_bytes == residency.frame_bytes &&
+         header.space_digest == space.digest && HashOf(header) == hash;
+}
+
+std::variant<PinnedFrame, MissReason> BlockStore::PinFrame(const SpaceEntry& space,
+                                                           const PrefixHash& hash,
+                                                           Fidelity fidelity_min) {
+  PinnedFrame frame;
+  {
+    MutexLock lock(mutex_);
+    index_.Advance(NowTick(), kExpiriesPerOperation);
+    MissReason reason = MissReason::kNone;
+    const BlockRef block = index_.Find(space.id, hash, fidelity_min, &reason);
+    if (block == kNoBlock) return reason;
+    index_.Pin(block);
+    frame.pin = PinSet(this, {block});
+    frame.residency = index_.ResidencyOf(block);
+  }
+  if (!SameKey(space, hash, frame.residency)) {
+    Quarantine(space, hash, frame, "the frame's header does not carry the key it is indexed under");
+    return MissReason::kQuarantined;
+  }
+  frame.spans = options_.dram.SpansOf(frame.residency.slab, frame.residency.frame_bytes);
+  return frame;
+}
+
+PinSet BlockStore::PinBlock(const SpaceEntry& space, const PrefixHash& hash) {
+  MutexLock lock(mutex_);
+  MissReason reason = MissReason::kNone;
+  const BlockRef block = index_.Find(space.id, hash, Fidelity::kUnspecified, &reason);
+  if (block == kNoBlock) return {};
+  index_.Pin(block);
+  return PinSet(this, {block});
+}
+
+SlabHandle BlockStore::Reserve(uint64_t frame_bytes) {
+  for (;;) {
+    if (const auto slab = options_.dram.Reserve(frame_bytes)) {
+      return SlabHandle(&options_.dram, *slab, frame_bytes);
+    }
+    MutexLock lock(mutex_);
+    if (!index_.EvictColdest()) return {};
+  }
+}
+
+PutOutcome BlockStore::CheckLocked(const Candidate& candidate) const {
+  const FrameHeader& header = candidate.frame.header();
+  if (!candidate.parent.empty() && !index_.live(candidate.parent.blocks()[0])) {
+    return PutOutcome::kParentAbsent;
+  }
+  MissReason reason = MissReason::kNone;
+  const BlockRef block =
+      index_.Find(candidate.space.id, HashOf(header), Fidelity::kUnspecified, &reason);
+  if (block == kNoBlock) return PutOutcome::kStored;
+  if (HeaderOf(index_.ResidencyOf(block)).root == header.root) return PutOutcome::kAlreadyPresent;
+  ++conflicts_;
+  return PutOutcome::kConflict;
+}
+
+PutOutcome BlockStore::Check(const Candidate& candidate) const {
+  MutexLock lock(mutex_);
+  return CheckLocked(candidate);
+}
+
+BlockStore::Published BlockStore::Publish(const Candidate& candidate, SlabHandle slab) {
+  const FrameHeader& header = candidate.frame.header();
+  MutexLock lock(mutex_);
+  Published published{CheckLocked(candidate), {}};
+  BlockRef block = kNoBlock;
+  if (published.outcome == PutOutcome::kStored) {
+    const Residency residency{slab.slab(), static_cast<uint32_t>(header.frame_bytes),
+                              static_cast<uint8_t>(candidate.frame.descriptors()[0].codec_id),
+                              candidate.frame.fidelity()};
+    const BlockRef parent =
+        candidate.parent.empty() ? kNoBlock : candidate.parent.blocks()[0];
+    block = index_.Insert(candidate.space.id, candidate.space.slot, HashOf(header), parent, residency,
+                          ToTicks(candidate.retention));
+    if (block == kNoBlock) return {PutOutcome::kNoRoom, {}};
+    slab.Detach();
+    ++stored_;
+    candidate.space.blocks.fetch_add(1, std::memory_order_relaxed);
+    candidate.space.stored_bytes.fetch_add(header.frame_bytes, std::memory_order_relaxed);
+    if (options_.events.watched()) {
+      options_.events.Record(EventKind::kStored, candidate.space.id, HashOf(header), ParentOf(header));
+    }
+  } else if (published.outcome == PutOutcome::kAlreadyPresent) {
+    MissReason reason = MissReason::kNone;
+    block = index_.Find(candidate.space.id, HashOf(header), Fidelity::kUnspecified, &reason);
+  } else {
+    return published;
+  }
+  index_.Pin(block);
+  published.pin = PinSet(this, {block});
+  return published;
+}
+
+void BlockStore::TouchAncestors(const PinSet& block) {
+  // The pin keeps every ancestor, so the lock may be let go between steps.
+  for (BlockRef next = block.blocks()[0]; next != kNoBlock;) {
+    MutexLock lock(mutex_);
+    next = index_.TouchAncestors(next, kBlocksPerLock);
+  }
+}
+
+void BlockStore::OnRemoved(const Removed& removed) {
+  mutex_.AssertHeld();
+  const SpaceEntry& space = options_.spaces.at(removed.space);
+  const RemovalReason reason = RemovalReasonOf(removed);
+  ++removed_[static_cast<int>(reason)];
+  options_.metrics.CountRemoval(reason, removed.priority);
+  space.blocks.fetch_sub(1, std::memory_order_relaxed);
+  space.stored_bytes.fetch_sub(removed.residency.frame_bytes, std::memory_order_relaxed);
+  if (options_.events.watched()) {
+    const FrameHeader header = HeaderOf(removed.residency);
+    options_.events.Record(EventKind::kRemoved, space.id, HashOf(header), ParentOf(header));
+  }
+  options_.dram.Free(removed.residency.slab);
+}
+
+void BlockStore::Unpin(std::span<const BlockRef> blocks) {
+  while (!blocks.empty()) {
+    const size_t step = std::min(kBlocksPerLock, blocks.size());
+    MutexLock lock(mutex_);
+    for (const BlockRef block : blocks.first(step)) index_.Unpin(block);
+    blocks = blocks.subspan(step);
+  }
+}
+
+void BlockStore::Quarantine(const SpaceEntry& space, const PrefixHash& hash,
+                            const PinnedFrame& frame, std::string_view reason) {
+  options_.quarantine.Add(
+      {space.id, hash, TierKind::kDram, std::string(reason), options_.clock.Now()});
+  MutexLock lock(mutex_);
+  index_.Doom(frame.pin.blocks()[0], MissReason::kQuarantined);
+}
+
+}  // namespace larder::server

@@ -1,0 +1,165 @@
+// The resident blocks: the block index, the tier that holds their frames, and the lock around both. The verbs (lookup, ingest, fetch, retain)
+// are written on top of it and hold nothing but the handles it gives.
+//
+// Locking  One mutex guards the index; it is held for at most kBlocksPerLock blocks at a time and never during a copy, a checksum or a call
+// that can wait. Inside it only the tier's, metrics' and event log's own short locks are taken.
+// Thread-safe. Must outlive its handles.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "kernels/format/frame.h"
+#include "proto/contract/convert.h"
+#include "proto/contract/outcomes.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/base/mutex.h"
+#include "server/store/block_index.h"
+#include "server/store/event_log.h"
+#include "server/store/quarantine_list.h"
+#include "server/store/space_table.h"
+#include "server/tier/tier.h"
+
+namespace larder::server {
+
+class BlockStore;
+
+// Blocks held in memory until this is destroyed. Move-only.
+class PinSet {
+ public:
+  PinSet() = default;
+  PinSet(BlockStore* store, std::vector<BlockRef> blocks)
+      : store_(store), blocks_(std::move(blocks)) {}
+  ~PinSet() { Reset(); }
+  PinSet(PinSet&& other) noexcept { *this = std::move(other); }
+  PinSet& operator=(PinSet&& other) noexcept {
+    std::swap(store_, other.store_);
+    std::swap(blocks_, other.blocks_);
+    return *this;
+  }
+  bool empty() const { return blocks_.empty(); }
+  std::span<const BlockRef> blocks() const { return blocks_; }
+  void Reset();
+
+ private:
+  BlockStore* store_ = nullptr;
+  std::vector<BlockRef> blocks_;
+};
+
+// One block's frame, readable as long as this lives. Move-only.
+struct PinnedFrame {
+  PinSet pin;
+  ByteSpans spans;  // frame_bytes in all
+  Residency residency;
+};
+
+class BlockStore {
+ public:
+  static constexpr size_t kBlocksPerLock = 256;  // about 10 us: what a lookup may cost a concurrent one
+  static constexpr size_t kExpiriesPerOperation = 16;  // keeps expiry timely between the janitor's rounds
+
+  struct Options {
+    Tier& dram;
+    size_t blocks_max;
+    EvictionOrderFactory order;
+    std::array<uint8_t, Fingerprinter::kSecretBytes> fingerprint_secret;
+    const Clock& clock;
+    SpaceTable& spaces;
+    EventLog& events;
+    QuarantineList& quarantine;
+    Metrics& metrics;
+  };
+  explicit BlockStore(const Options& options);
+
+  struct Prefix {
+    std::vector<Residency> blocks;
+    MissReason miss_reason = MissReason::kNone;
+    PinSet pins;  // of all blocks, when asked for
+  };
+  // The longest resident prefix. With `pin`, its blocks are pinned as they are found and then touched; without, nothing changes.
+  Prefix FindPrefix(const SpaceEntry& space, std::span<const PrefixHash> hashes,
+                    Fidelity fidelity_min, bool pin);
+
+  // A block's frame after comparing the whole key in its header, or why there is none.
+  std::variant<PinnedFrame, MissReason> PinFrame(const SpaceEntry& space, const PrefixHash& hash,
+                                                 Fidelity fidelity_min);
+
+  // A pin on a live block without reading it; empty when absent.
+  PinSet PinBlock(const SpaceEntry& space, const PrefixHash& hash);
+
+  // Room for a frame, evicting what may go; an empty handle when nothing more may.
+  SlabHandle Reserve(uint64_t frame_bytes);
+
+  struct Candidate {
+    const SpaceEntry& space;
+    const FrameView& frame;
+    const RetentionSpec& retention;
+    const PinSet& parent;  // empty for the first block of a chain
+  };
+  // What Publish would answer if it came now; kStored when nothing stands in the way.
+  PutOutcome Check(const Candidate& candidate) const;
+  struct Published {
+    PutOutcome outcome;
+    PinSet pin;  // of the block that is now resident under this key, when kStored or kAlreadyPresent
+  };
+  // Makes a complete, verified frame visible. The slab is freed unless stored.
+  Published Publish(const Candidate& candidate, SlabHandle slab);
+
+  // Touches a block and its ancestors, so that the deepest is the coldest of them.
+  void TouchAncestors(const PinSet& block);
+
+  // Counts the damage, lists it, and makes the block a miss.
+  void Quarantine(const SpaceEntry& space, const PrefixHash& hash, const PinnedFrame& frame,
+                  std::string_view reason);
+
+  // Blocks that were resident.
+  size_t Retain(const SpaceEntry& space, std::span<const PrefixHash> hashes,
+                const RetentionSpec& retention);
+
+  struct Evicted {
+    uint64_t evicted = 0;
+    uint64_t held = 0;
+  };
+  // Operators' removal: those blocks and their descendants, or every block of the space when `hashes` is empty. O(resident blocks).
+  Evicted Evict(const SpaceEntry& space, std::span<const PrefixHash> hashes);
+
+  // Expires what is due. Called by the janitor and, in small steps, by every operation.
+  void Advance();
+
+  struct Stats {
+    uint64_t blocks = 0;
+    uint64_t blocks_max = 0;
+    uint64_t pinned_blocks = 0;
+    uint64_t stored = 0;
+    uint64_t conflicts = 0;
+    uint64_t removed[kRemovalReasons] = {};
+  };
+  Stats stats() const;
+
+ private:
+  friend class PinSet;
+  void Unpin(std::span<const BlockRef> blocks);
+  FrameHeader HeaderOf(const Residency& residency) const;
+  bool SameKey(const SpaceEntry& space, const PrefixHash& hash, const Residency& residency) const;
+  PutOutcome CheckLocked(const Candidate& candidate) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void OnRemoved(const Removed& removed);
+  Tick NowTick() const;
+  RetentionTicks ToTicks(const RetentionSpec& retention) const;
+
+  const Options options_;
+  const TimePoint start_;
+  mutable Mutex mutex_;
+  BlockIndex index_ ABSL_GUARDED_BY(mutex_);
+  uint64_t stored_ ABSL_GUARDED_BY(mutex_) = 0;
+  mutable uint64_t conflicts_ ABSL_GUARDED_BY(mutex_) = 0;  // Check() is where most are found
+  uint64_t removed_[kRemovalReasons] ABSL_GUARDED_BY(mutex_) = {};
+};
+
+}  // namespace larder::server

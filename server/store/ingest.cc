@@ -1,0 +1,222 @@
+#include "server/store/ingest.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/errors.h"
+
+namespace larder::server {
+namespace {
+
+// Copied and verified in steps that stay in the first-level cache between the two.
+constexpr size_t kLandBytes = 32 * 1024;
+
+PutOutcome OutcomeOf(FrameFault fault) {
+  switch (fault) {
+    case FrameFault::kRootMismatch:
+    case FrameFault::kStreamMismatch:
+      return PutOutcome::kCorrupt;
+    case FrameFault::kBadDescriptor:
+      return PutOutcome::kCodecUnknown;
+    default:
+      return PutOutcome::kInvalid;
+  }
+}
+
+std::string_view MessageOf(PutOutcome outcome) {
+  switch (outcome) {
+    case PutOutcome::kConflict:
+      return "other bytes are stored under this hash; the engines' hash schemes or weights differ "
+             "(compare them with 'larder manifest diff' and 'larder hash')";
+    case PutOutcome::kParentAbsent:
+      return "the parent block is not resident; put the chain from its first missing block";
+    case PutOutcome::kNoRoom:
+      return "no block may be evicted now (all are leased or in transfer); back off and put again";
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+IngestSession::IngestSession(BlockStore& blocks, ByteBudget& budget, Metrics& metrics,
+                             const SpaceEntry& space, uint32_t count)
+    : blocks_(blocks), budget_(budget), metrics_(metrics), space_(space), results_(count) {}
+
+absl::Status IngestSession::Begin(uint32_t index, uint64_t frame_bytes,
+                                  const RetentionSpec& retention) {
+  if (arriving_) return BrokenStream("a block begins before the one before it is whole", "blocks one after the other");
+  if (index < next_index_ || index >= results_.size()) {
+    return BrokenStream(absl::StrCat("block index ", index),
+                        absl::StrCat(next_index_, " to ", results_.size(), " exclusive"));
+  }
+  if (frame_bytes < sizeof(FrameHeader) || frame_bytes > kFrameBytesMax) {
+    return BrokenStream(absl::StrCat("frame_bytes ", frame_bytes),
+                        absl::StrCat(sizeof(FrameHeader), " to ", kFrameBytesMax));
+  }
+  next_index_ = index + 1;
+  arriving_.emplace();
+  arriving_->index = index;
+  arriving_->frame_bytes = frame_bytes;
+  arriving_->retention = retention;
+  return absl::OkStatus();
+}
+
+absl::Status IngestSession::Write(uint32_t index, std::span<const std::byte> piece) {
+  if (!arriving_ || arriving_->index != index) {
+    return BrokenStream(absl::StrCat("payload for block ", index), "payload of the block that began last");
+  }
+  if (piece.size() > arriving_->frame_bytes - arriving_->received) {
+    return BrokenStream("payload beyond the announced frame_bytes", "exactly frame_bytes bytes");
+  }
+  arriving_->received += piece.size();
+  if (!arriving_->settled && !arriving_->verifier) piece = piece.subspan(GatherHeader(piece));
+  if (!arriving_->settled && !piece.empty()) Land(piece);
+  if (arriving_->received == arriving_->frame_bytes) Complete();
+  return absl::OkStatus();
+}
+
+// Takes what belongs to the header region and returns how much that was.
+size_t IngestSession::GatherHeader(std::span<const std::byte> piece) {
+  std::vector<std::byte>& gathered = arriving_->header_region;
+  size_t taken = 0;
+  const auto take_up_to = [&](size_t size) {
+    const size_t step = std::min(size - gathered.size(), piece.size() - taken);
+    gathered.insert(gathered.end(), piece.begin() + taken, piece.begin() + taken + step);
+    taken += step;
+  };
+  if (arriving_->header_bytes == 0) {
+    take_up_to(sizeof(FrameHeader));
+    if (gathered.size() < sizeof(FrameHeader)) return taken;
+    const FrameFault fault = FrameView::HeaderBytes(gathered, &arriving_->header_bytes);
+    if (fault != FrameFault::kNone || arriving_->header_bytes > arriving_->frame_bytes) {
+      Settle(PutOutcome::kInvalid, FrameFaultText(fault == FrameFault::kNone ? FrameFault::kBadHeaderSize : fault));
+      return taken;
+    }
+  }
+  take_up_to(arriving_->header_bytes);
+  if (gathered.size() == arriving_->header_bytes) AcceptHeader();
+  return taken;
+}
+
+// Everything that can be refused is refused here, before a byte of payload is stored.
+void IngestSession::AcceptHeader() {
+  if (!Identify() || !FindParent() || !MakeRoom()) return;
+  arriving_->spans = arriving_->slab.spans();
+  arriving_->verifier.emplace(arriving_->frame);
+  size_t copied = 0;
+  while (copied < arriving_->header_region.size()) {
+    const auto span = arriving_->spans[arriving_->span].subspan(arriving_->span_used);
+    const size_t step = std::min(span.size(), arriving_->header_region.size() - copied);
+    std::memcpy(span.data(), arriving_->header_region.data() + copied, step);
+    copied += step;
+    arriving_->span_used += step;
+    if (step == span.size()) {
+      ++arriving_->span;
+      arriving_->span_used = 0;
+    }
+  }
+}
+
+bool IngestSession::Identify() {
+  const FrameFault fault = FrameView::Parse(arriving_->header_region, &arriving_->frame);
+  if (fault != FrameFault::kNone) {
+    Settle(OutcomeOf(fault), FrameFaultText(fault));
+    return false;
+  }
+  const FrameHeader& header = arriving_->frame.header();
+  KvShape full = arriving_->frame.shape();
+  full.tokens = space_.shape.tokens;
+  const char* wrong = nullptr;
+  if (header.frame_bytes != arriving_->frame_bytes) wrong = "the frame's size differs from the announced frame_bytes";
+  else if (header.space_digest != space_.digest) wrong = "the frame's space digest is another space's; register the manifest and build frames for its space";
+  else if (header.manifest_digest != space_.manifest_digest) wrong = "the frame's manifest digest is another manifest's";
+  else if (header.prefix_hash_bytes == 0) wrong = "the frame has no prefix hash; expected 1 to 32 bytes";
+  else if (!(full == space_.shape)) wrong = "the frame's shape differs from its layer group's in the manifest";
+  else if (header.tokens > space_.shape.tokens) wrong = "the frame has more tokens than the manifest's block_tokens";
+  if (wrong != nullptr) Settle(PutOutcome::kInvalid, wrong);
+  return wrong == nullptr;
+}
+
+bool IngestSession::FindParent() {
+  const FrameHeader& header = arriving_->frame.header();
+  if (header.parent_hash_bytes > 0) {
+    const PrefixHash parent{header.parent_hash_bytes, header.parent_hash};
+    arriving_->parent = blocks_.PinBlock(space_, parent);
+    if (arriving_->parent.empty()) {
+      Settle(PutOutcome::kParentAbsent, MessageOf(PutOutcome::kParentAbsent));
+      return false;
+    }
+  }
+  const PutOutcome outcome = blocks_.Check({space_, arriving_->frame, arriving_->retention, arriving_->parent});
+  if (outcome == PutOutcome::kStored) return true;
+  Settle(outcome, MessageOf(outcome));
+  return false;
+}
+
+bool IngestSession::MakeRoom() {
+  auto grant = budget_.Take(arriving_->frame_bytes);
+  if (!grant) {
+    Settle(PutOutcome::kNoRoom, "ingest_bytes_max is in flight already; back off and put again");
+    return false;
+  }
+  arriving_->grant = *std::move(grant);
+  arriving_->slab = blocks_.Reserve(arriving_->frame_bytes);
+  if (!arriving_->slab) {
+    Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
+    return false;
+  }
+  return true;
+}
+
+// The one copy of the payload: from the transport's buffer into the slab, verified from there.
+void IngestSession::Land(std::span<const std::byte> piece) {
+  while (!piece.empty() && !arriving_->settled) {
+    const auto target = arriving_->spans[arriving_->span].subspan(arriving_->span_used);
+    const size_t step = std::min({target.size(), piece.size(), kLandBytes});
+    std::memcpy(target.data(), piece.data(), step);
+    const FrameFault fault = arriving_->verifier->Update(target.first(step));
+    if (fault != FrameFault::kNone) Settle(OutcomeOf(fault), FrameFaultText(fault));
+    piece = piece.subspan(step);
+    arriving_->span_used += step;
+    if (step == target.size()) {
+      ++arriving_->span;
+      arriving_->span_used = 0;
+    }
+  }
+}
+
+void IngestSession::Complete() {
+  Arriving& block = *arriving_;
+  if (!block.settled) {
+    const FrameFault fault = block.verifier ? block.verifier->Finish() : FrameFault::kTooShort;
+    if (fault != FrameFault::kNone) {
+      Settle(OutcomeOf(fault), FrameFaultText(fault));
+    } else {
+      auto published = blocks_.Publish({space_, block.frame, block.retention, block.parent}, std::move(block.slab));
+      if (!published.pin.empty()) last_ = std::move(published.pin);
+      Settle(published.outcome, MessageOf(published.outcome));
+    }
+  }
+  arriving_.reset();
+}
+
+void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
+  Arriving& block = *arriving_;
+  block.settled = true;
+  // The reservation ends here, not when the rest of the frame has been skipped.
+  block.slab.Reset();
+  block.grant = {};
+  results_[block.index] = {outcome, std::string(message)};
+  const bool stored = outcome == PutOutcome::kStored;
+  metrics_.CountPutBlock(outcome, stored ? block.frame_bytes : 0, stored ? block.frame.header().raw_bytes : 0);
+}
+
+std::vector<IngestResult> IngestSession::Finish() {
+  if (!last_.empty()) blocks_.TouchAncestors(last_);
+  return std::move(results_);
+}
+
+}  // namespace larder::server

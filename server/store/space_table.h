@@ -1,0 +1,61 @@
+// Registered spaces: one per (tenant, manifest, group). Spaces are never removed, so a pointer to one stays valid as long as the table.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "proto/contract/manifest.h"
+#include "server/base/metrics.h"
+#include "server/base/mutex.h"
+#include "server/store/block_index.h"
+
+namespace larder::server {
+
+struct SpaceEntry {
+  SpaceSlot slot = 0;
+  SpaceId id = 0;
+  Digest digest{};
+  std::string tenant;
+  std::string group;
+  std::shared_ptr<const Manifest> manifest;
+  Digest manifest_digest{};
+  KvShape shape;           // of a full block
+  uint64_t raw_bytes = 0;  // of a full block
+  SpaceMetrics* metrics = nullptr;
+
+  // What the operators' table shows; each is a plain counter.
+  mutable std::atomic<uint64_t> lookup_tokens{0};
+  mutable std::atomic<uint64_t> hit_tokens{0};
+  mutable std::atomic<uint64_t> blocks{0};
+  mutable std::atomic<uint64_t> stored_bytes{0};
+};
+
+// Thread-safe.
+class SpaceTable {
+ public:
+  explicit SpaceTable(Metrics& metrics) : metrics_(metrics) {}
+
+  // Idempotent. One entry per group, in the manifest's order. RESOURCE_EXHAUSTED at kSpacesMax.
+  absl::StatusOr<std::vector<const SpaceEntry*>> Register(std::string_view tenant,
+                                                          const Manifest& manifest);
+
+  // FAILED_PRECONDITION when unknown.
+  absl::StatusOr<const SpaceEntry*> Find(SpaceId id) const;
+  const SpaceEntry& at(SpaceSlot slot) const;
+  std::vector<const SpaceEntry*> All() const;
+  size_t size() const;
+
+ private:
+  Metrics& metrics_;
+  mutable Mutex mutex_;
+  std::vector<std::unique_ptr<SpaceEntry>> spaces_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<SpaceId, SpaceSlot> by_id_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace larder::server

@@ -1,0 +1,40 @@
+#include "server/store/store.h"
+
+#include <algorithm>
+
+#include "server/base/check.h"
+#include "server/policy/lru_order.h"
+#include "server/policy/s3fifo_order.h"
+
+namespace larder::server {
+namespace {
+
+// Every block takes at least a page, so the index can never be full before the tier is.
+size_t BlocksMax(const Tier& dram) { return dram.usage().budget_bytes / kPageBytes; }
+
+EvictionOrderFactory OrderOf(const Config& config, size_t blocks_max) {
+  switch (config.policy) {
+    case PolicyKind::kLru:
+      return [](OrderLinks& links) { return MakeLruOrder(links); };
+    case PolicyKind::kS3Fifo:
+      return [ghosts = std::make_shared<GhostTable>(blocks_max)](OrderLinks& links) {
+        return MakeS3FifoOrder(links, ghosts);
+      };
+  }
+  LARDER_CHECK(false);
+}
+
+}  // namespace
+
+Store::Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics)
+    : dram_(dram),
+      metrics_(metrics),
+      spaces_(metrics),
+      blocks_({dram, BlocksMax(dram), OrderOf(config, BlocksMax(dram)), RandomSecret(), clock, spaces_,
+               events_, quarantine_, metrics}),
+      leases_({config.leases_max, config.leases_per_client_max, clock, RandomLeaseId}),
+      ingest_budget_(std::min(config.ingest_bytes_max, config.dram_bytes / 2)),
+      lookup_(blocks_, leases_, metrics),
+      fetch_(blocks_, metrics) {}
+
+}  // namespace larder::server

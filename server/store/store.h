@@ -1,0 +1,66 @@
+// The store of one server: its spaces, blocks and leases, and the verbs over them. Knows no wire message and no transport.
+#pragma once
+
+#include <atomic>
+#include <memory>
+
+#include "server/base/byte_budget.h"
+#include "server/base/clock.h"
+#include "server/base/metrics.h"
+#include "server/config.h"
+#include "server/store/block_store.h"
+#include "server/store/event_log.h"
+#include "server/store/fetch.h"
+#include "server/store/ingest.h"
+#include "server/store/lease_table.h"
+#include "server/store/lookup.h"
+#include "server/store/quarantine_list.h"
+#include "server/store/space_table.h"
+#include "server/tier/tier.h"
+
+namespace larder::server {
+
+// Thread-safe. `dram`, `clock` and `metrics` must outlive it.
+class Store {
+ public:
+  Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics);
+
+  SpaceTable& spaces() { return spaces_; }
+  BlockStore& blocks() { return blocks_; }
+  LeaseTable& leases() { return leases_; }
+  Lookup& lookup() { return lookup_; }
+  Fetch& fetch() { return fetch_; }
+  EventLog& events() { return events_; }
+  QuarantineList& quarantine() { return quarantine_; }
+  const ByteBudget& ingest_budget() const { return ingest_budget_; }
+  Tier& dram() { return dram_; }
+
+  IngestSession OpenIngest(const SpaceEntry& space, uint32_t count) {
+    return IngestSession(blocks_, ingest_budget_, metrics_, space, count);
+  }
+
+  // Admission ends; what runs goes on. Never undone.
+  void Drain() { draining_.store(true, std::memory_order_relaxed); }
+  bool draining() const { return draining_.load(std::memory_order_relaxed); }
+
+  // Ends due leases, expires due blocks. The server's janitor calls it ten times a second.
+  void Advance() {
+    leases_.Advance();
+    blocks_.Advance();
+  }
+
+ private:
+  Tier& dram_;
+  Metrics& metrics_;
+  SpaceTable spaces_;
+  EventLog events_;
+  QuarantineList quarantine_;
+  BlockStore blocks_;
+  LeaseTable leases_;  // after blocks_: leases hold pins
+  ByteBudget ingest_budget_;
+  Lookup lookup_;
+  Fetch fetch_;
+  std::atomic<bool> draining_{false};
+};
+
+}  // namespace larder::server

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# Larder's inline plane beside a bare gRPC stream, raw TCP and Redis: one run, one machine, one connection, blocks of 4 MiB over a working
+# set larger than the last-level cache. The systems take turns in every round, so that drift of the machine hits all alike; the table
+# shows medians over the rounds and the ratios.
+#
+#   tests/bench/inline_plane.sh [--build DIR] [--rounds N] [--seconds S] [--batches "1 8"] [--ops "get put"] [--json FILE]
+#
+# Needs a Release build (default build/release, as tests/run.sh makes it). Without redis-server (deploy/install_packages.sh compare) the
+# Redis rows are left out. Writes into the build folder only and stops all it started. A shared machine gives shared figures: check the
+# load average that the table prints.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+build=build/release rounds=5 seconds=5 batches="1 8" ops="get put" json=""
+while (($# > 0)); do
+  case $1 in
+    --build) build=$2 ;;
+    --rounds) rounds=$2 ;;
+    --seconds) seconds=$2 ;;
+    --batches) batches=$2 ;;
+    --ops) ops=$2 ;;
+    --json) json=$2 ;;
+    *) sed -n '2,/^set /{/^#/p}' "$0" >&2; exit 2 ;;
+  esac
+  shift 2
+done
+readonly block_bytes=$((4 << 20)) blocks=96
+load=(--block-bytes "$block_bytes" --blocks "$blocks" --concurrency 1)
+
+for program in bare_grpc_stream raw_tcp larderd larder; do
+  [[ -x $build/bin/$program ]] || { echo "inline_plane: no $build/bin/$program; build with LARDER_BUILD_BENCH=ON first" >&2; exit 2; }
+done
+
+work=$build/inline_plane
+rm -rf "$work"
+mkdir -p "$work"
+server_pids=()
+stop_servers() {
+  local pid
+  for pid in "${server_pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
+  for pid in "${server_pids[@]}"; do
+    timeout 10 tail -s 0.1 --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
+  done
+}
+trap stop_servers EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# start NAME COMMAND...: starts a server and sets `address` to where its ready line says it listens.
+start() {
+  local name=$1 tries
+  shift
+  : >"$work/$name.out"
+  "$@" >"$work/$name.out" 2>"$work/$name.err" &
+  server_pids+=($!)
+  for ((tries = 0; tries < 600; tries++)); do
+    address=$(sed -n 's/.*"event": *"ready".*"listen": *"\([^"]*\)".*/\1/p' "$work/$name.out")
+    [[ -z $address ]] || return 0
+    kill -0 "${server_pids[-1]}" 2>/dev/null || break
+    sleep 0.1
+  done
+  echo "inline_plane: $name did not start:" >&2
+  tail -n 20 "$work/$name.err" >&2
+  exit 1
+}
+
+# Redis has no ready line and can not choose a port itself: try a few, and wait until it answers.
+start_redis() {
+  local port tries
+  for ((tries = 0; tries < 5; tries++)); do
+    port=$((20000 + RANDOM % 12000))
+    redis-server --port "$port" --bind 127.0.0.1 --unixsocket redis.sock --save "" --appendonly no \
+      --dir "$work" --daemonize no >"$work/redis.out" 2>&1 &
+    server_pids+=($!)
+    for _ in {1..50}; do
+      if redis-cli -p "$port" ping 2>/dev/null | grep -q PONG; then address=127.0.0.1:$port; return 0; fi
+      kill -0 "${server_pids[-1]}" 2>/dev/null || break
+      sleep 0.1
+    done
+  done
+  echo "inline_plane: redis-server did not start:" >&2
+  tail -n 20 "$work/redis.out" >&2
+  exit 1
+}
+
+start bare_grpc "$build/bin/bare_grpc_stream" --serve --block-bytes "$block_bytes" --blocks "$blocks"
+grpc=$address
+start raw_tcp "$build/bin/raw_tcp" --serve --block-bytes "$block_bytes" --blocks "$blocks"
+tcp=$address
+start larderd "$build/bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 1GiB
+larder=$address
+systems=(larder bare_grpc bare_grpc_call_per_op raw_tcp)
+if command -v redis-server >/dev/null && [[ -x $build/bin/redis_bench ]]; then
+  start_redis
+  redis=$address
+  systems+=(redis_tcp redis_tcp_hiredis redis_unix)
+else
+  echo "inline_plane: no redis-server or redis_bench, the Redis rows are left out" >&2
+fi
+
+# measure SYSTEM FLAGS...: one timed run.
+measure() {
+  local system=$1
+  shift
+  case $system in
+    larder) "$build/bin/larder" --address "$larder" bench "$@" ;;
+    bare_grpc) "$build/bin/bare_grpc_stream" --connect "$grpc" "$@" ;;
+    bare_grpc_call_per_op) "$build/bin/bare_grpc_stream" --connect "$grpc" --call-per-op "$@" ;;
+    raw_tcp) "$build/bin/raw_tcp" --connect "$tcp" "$@" ;;
+    redis_tcp) "$build/bin/redis_bench" --connect "$redis" --client plain "$@" ;;
+    redis_tcp_hiredis) "$build/bin/redis_bench" --connect "$redis" "$@" ;;
+    redis_unix) "$build/bin/redis_bench" --connect "unix:$work/redis.sock" --client plain "$@" ;;
+  esac
+}
+
+load_before=$(cut -d' ' -f1-3 /proc/loadavg)
+for ((round = 1; round <= rounds; round++)); do
+  for op in $ops; do
+    for batch in $batches; do
+      for system in "${systems[@]}"; do
+        [[ ! -t 2 ]] || printf '\r\033[Kround %d/%d  %s, batch %d: %s' "$round" "$rounds" "$op" "$batch" "$system" >&2
+        run=$work/$op.$batch.$system.$round
+        measure "$system" --op "$op" --batch "$batch" "${load[@]}" --seconds "$seconds" --json "$run.json" \
+          >"$run.log" 2>&1 || { echo "inline_plane: $system failed:" >&2; tail -n 20 "$run.log" >&2; exit 1; }
+      done
+    done
+  done
+done
+[[ ! -t 2 ]] || printf '\r\033[K' >&2
+echo "blocks of $block_bytes bytes, working set $((blocks * block_bytes >> 20)) MiB, $rounds rounds of $seconds s, load average before: $load_before"
+python3 -B tests/bench/inline_plane_table.py "$work" ${json:+--json "$json"}

@@ -26,7 +26,7 @@ target_compile_features(larder_build_flags INTERFACE cxx_std_20)
 target_include_directories(larder_build_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/generated)
 set(_cxx $<COMPILE_LANGUAGE:CXX>)
 target_compile_options(larder_build_flags INTERFACE
-  $<${_cxx}:-Wall> $<${_cxx}:-Wextra> $<${_cxx}:-Wno-unused-parameter>
+  $<${_cxx}:-Wall> $<${_cxx}:-Wextra> $<${_cxx}:-Wno-unused-parameter> $<${_cxx}:-Wno-missing-field-initializers>
   $<$<AND:${_cxx},$<CXX_COMPILER_ID:Clang>>:-Wthread-safety>
   $<$<AND:${_cxx},$<CXX_COMPILER_ID:GNU>>:-Wno-restrict>  # GCC 12 reports std::string's own copies (GCC bug 105651)
   $<$<AND:${_cxx},$<BOOL:${LARDER_WERROR}>>:-Werror>)

@@ -17,7 +17,7 @@
 namespace larder::server {
 
 inline constexpr uint64_t kDramBytesMin = uint64_t{16} << 20;  // less is a forgotten unit
-inline constexpr uint64_t kDramBytesMax = uint64_t{16} << 40;  // 32-bit slab refs of 4 KiB pages
+inline constexpr uint64_t kDramBytesMax = uint64_t{511} << 30;  // 30-bit granules of 512 B; beyond: a server per NUMA node
 inline constexpr uint32_t kStreamsMaxMin = 1;                  // none would serve nobody
 inline constexpr uint32_t kStreamsMaxMax = 16'384;  // one 1 MiB chunk each: 16 GiB beside the tier
 inline constexpr uint64_t kIngestBytesMaxMin = kWireChunkBytes;  // less admits no put at all
@@ -38,7 +38,7 @@ inline constexpr size_t kConfigFileBytesMax = 1u << 20;
 
 using Faults = std::vector<std::string>;
 
-// "dram_bytes: found 'lots', expected 16MiB to 16TiB; give ..."
+// "dram_bytes: found 'lots', expected 16MiB to 511GiB; give ..."
 std::string Fault(std::string_view where, std::string_view found, std::string_view expected,
                   std::string_view advice);
 

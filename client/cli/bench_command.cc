@@ -5,7 +5,7 @@
 #include <string>
 
 #include "client/cli/bench.h"
-#include "client/cli/block_store.h"
+#include "client/cli/client_block_store.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_file.h"

@@ -22,10 +22,17 @@ struct Session {
 
   CallOptions Call() const { return {.timeout = Milliseconds(timeout_ms)}; }
   absl::StatusOr<std::unique_ptr<Client>> Connect() const {
-    return Client::Connect({.address = address}, Call());
+    return Client::Connect(Server(), Call());
   }
   absl::StatusOr<std::unique_ptr<AdminClient>> ConnectAdmin() const {
-    return AdminClient::Connect({.address = address});
+    return AdminClient::Connect(Server());
+  }
+
+ private:
+  ClientOptions Server() const {
+    ClientOptions options;
+    options.address = address;
+    return options;
   }
 };
 

@@ -16,7 +16,7 @@ struct ReplaySetup {
   double parameters_active = 0;  // of the model whose prefill is priced
   uint32_t block_tokens = 0;     // whose KV a payload carries
   uint64_t block_raw_bytes = 0;
-  ReplayOptions options;
+  ReplayOptions options = {};
 };
 
 std::string ReplaySummaryText(const ReplaySetup& setup, const ReplayResult& result);

@@ -37,7 +37,7 @@ enum class RemovalReason : uint8_t { kPressure = 0, kExpired = 1, kOperator = 2,
 inline constexpr int kRemovalReasons = 4;
 
 // Spaces with series of their own, 14 each. Later ones share the label "other": a fleet with more
-// spaces than this reads sums, and a scrape must stay well under a megabyte.
+// spaces than this reads sums, and a scrape must stay near a megabyte even with long names.
 inline constexpr size_t kSpaceSeriesMax = 256;
 
 // Token counters of one space, resolved at registration.

@@ -12,13 +12,13 @@
 namespace larder::server {
 
 absl::StatusOr<std::unique_ptr<HostArena>> HostArena::Create(const Options& options) {
-  const uint64_t pages = options.bytes / kPageBytes;
-  if (pages == 0 || pages > SlabAllocator::kPagesMax) {
+  const uint64_t granules = options.bytes / kGranuleBytes;
+  if (granules == 0 || granules > SlabAllocator::kGranulesMax) {
     return InvalidField("arena bytes", std::to_string(options.bytes),
-                        std::to_string(kPageBytes) + " to " +
-                            std::to_string(SlabAllocator::kPagesMax * kPageBytes));
+                        std::to_string(kGranuleBytes) + " to " +
+                            std::to_string(SlabAllocator::kGranulesMax * kGranuleBytes));
   }
-  const uint64_t bytes = pages * kPageBytes;
+  const uint64_t bytes = granules * kGranuleBytes;
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {

@@ -2,7 +2,7 @@
 // made, so a server with a budget of many GiB starts at once and its resident size grows with what
 // it holds.
 //
-// The size is a hard budget. Huge pages are a request that the kernel may ignore.
+// The size is a hard budget. huge_pages are a request that the kernel may ignore.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ namespace larder::server {
 class HostArena final : public Arena {
  public:
   struct Options {
-    uint64_t bytes = 0;       // rounded down to whole pages (kPageBytes)
+    uint64_t bytes = 0;       // rounded down to whole granules (kGranuleBytes)
     bool huge_pages = false;  // see Config::dram_huge_pages
   };
   // INVALID_ARGUMENT when the range is empty, longer than a SlabAllocator can manage, or refused by

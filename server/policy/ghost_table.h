@@ -1,12 +1,12 @@
 // Remembers the fingerprints of blocks that were evicted before they were used twice.
 //
-// A fixed table instead of the paper's queue: each fingerprint has one slot, and a newer one takes it
-// over. With n slots a ghost survives n further evictions with probability 1/e (a queue: exactly n),
-// so some are forgotten early and some late. The length of this memory is not critical: replaying the
-// Mooncake conversation trace, half to 20 times as many ghosts as blocks differ by 0.2 points of hit
-// rate at 5,000 blocks, 1.8 at 10,000 (more is better) and nothing at 50,000. Nothing else is
-// approximate: a ghost is the whole 64-bit fingerprint, so a stranger is taken for one with
-// probability 2^-64. Fingerprints must be well mixed.
+// A fixed table instead of the paper's queue: each fingerprint has one slot, and a newer one takes
+// it over. With n slots a ghost survives n further evictions with probability 1/e (a queue: exactly
+// n), so some are forgotten early and some late. The length of this memory is not critical:
+// replaying the Mooncake conversation trace, half to 20 times as many ghosts as blocks differ by
+// 0.2 points of hit rate at 5,000 blocks, 1.8 at 10,000 (more is better) and nothing at 50,000.
+// Nothing else is approximate: a ghost is the whole 64-bit fingerprint, so a stranger is taken for
+// one with probability 2^-64. Fingerprints must be well mixed.
 //
 // Thread-compatible. 8 bytes per slot, committed lazily; every call is O(1), one cache line.
 #pragma once

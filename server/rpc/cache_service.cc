@@ -1,5 +1,7 @@
 #include "server/rpc/cache_service.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <algorithm>
 #include <chrono>
 #include <string>
@@ -100,6 +102,11 @@ void FillCapabilities(const Backend& backend, v1::CapabilitiesResponse* response
 }
 
 }  // namespace
+
+CacheService::CacheService(Backend& backend) : backend_(backend) {
+  // Protobuf would write a line to stderr for every malformed string that a hostile client sends.
+  google::protobuf::SetLogHandler(nullptr);
+}
 
 grpc::ServerUnaryReactor* CacheService::Capabilities(grpc::CallbackServerContext* context,
                                                      const v1::CapabilitiesRequest*,

@@ -20,7 +20,7 @@ using Service = Typed<v1::Cache::WithRawCallbackMethod_Put<v1::Cache::WithRawCal
 // Thread-safe. The backend must outlive it.
 class CacheService final : public cache_service_internal::Service {
  public:
-  explicit CacheService(Backend& backend) : backend_(backend) {}
+  explicit CacheService(Backend& backend);
 
   grpc::ServerUnaryReactor* Capabilities(grpc::CallbackServerContext* context,
                                          const v1::CapabilitiesRequest* request,

@@ -216,6 +216,7 @@ void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
 
 std::vector<IngestResult> IngestSession::Finish() {
   if (!last_.empty()) blocks_.TouchAncestors(last_);
+  last_.Reset();
   return std::move(results_);
 }
 

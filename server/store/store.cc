@@ -9,8 +9,8 @@
 namespace larder::server {
 namespace {
 
-// Every block takes at least a page, so the index can never be full before the tier is.
-size_t BlocksMax(const Tier& dram) { return dram.usage().budget_bytes / kPageBytes; }
+// Every block takes at least a granule, so the index can never be full before the tier is.
+size_t BlocksMax(const Tier& dram) { return dram.usage().budget_bytes / kGranuleBytes; }
 
 EvictionOrderFactory OrderOf(const Config& config, size_t blocks_max) {
   switch (config.policy) {

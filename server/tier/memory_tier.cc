@@ -10,16 +10,16 @@ MemoryTier::MemoryTier(TierKind kind, Arena& arena)
     : kind_(kind),
       memory_(arena.memory()),
       slabs_(static_cast<uint32_t>(
-          std::min<uint64_t>(memory_.size() / kPageBytes, SlabAllocator::kPagesMax))) {}
+          std::min<uint64_t>(memory_.size() / kGranuleBytes, SlabAllocator::kGranulesMax))) {}
 
 std::optional<SlabRef> MemoryTier::Reserve(uint64_t bytes) {
   LARDER_CHECK(bytes > 0);
   if (bytes > memory_.size()) return std::nullopt;
-  const uint64_t pages = (bytes + kPageBytes - 1) / kPageBytes;
+  const uint64_t granules = (bytes + kGranuleBytes - 1) / kGranuleBytes;
   MutexLock lock(mutex_);
-  // Compared before it is narrowed: a partial page at the arena's end makes it more than there are.
-  if (pages > slabs_.free_pages()) return std::nullopt;
-  const std::optional<SlabRef> slab = slabs_.Allocate(static_cast<uint32_t>(pages));
+  // Compared before it is narrowed: a partial granule at the arena's end makes it more than there are.
+  if (granules > slabs_.free_granules()) return std::nullopt;
+  const std::optional<SlabRef> slab = slabs_.Allocate(static_cast<uint32_t>(granules));
   if (slab.has_value()) ++slabs_live_;
   return slab;
 }
@@ -32,9 +32,9 @@ ByteSpans MemoryTier::SpansOf(SlabRef slab, uint64_t bytes) const {
   }
   ByteSpans spans;
   for (const Extent& extent : extents) {
-    const uint64_t length = std::min(bytes, extent.pages * kPageBytes);
+    const uint64_t length = std::min(bytes, extent.granules * kGranuleBytes);
     if (length == 0) break;
-    spans.push_back(memory_.subspan(extent.first_page * kPageBytes, length));
+    spans.push_back(memory_.subspan(extent.first_granule * kGranuleBytes, length));
     bytes -= length;
   }
   LARDER_CHECK(bytes == 0);  // more than was reserved
@@ -49,9 +49,9 @@ void MemoryTier::Free(SlabRef slab) {
 
 TierUsage MemoryTier::usage() const {
   MutexLock lock(mutex_);
-  const uint64_t total = slabs_.total_pages();
-  return {.budget_bytes = total * kPageBytes,
-          .used_bytes = (total - slabs_.free_pages()) * kPageBytes,
+  const uint64_t total = slabs_.total_granules();
+  return {.budget_bytes = total * kGranuleBytes,
+          .used_bytes = (total - slabs_.free_granules()) * kGranuleBytes,
           .slabs = slabs_live_};
 }
 

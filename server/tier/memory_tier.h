@@ -1,5 +1,5 @@
 // A tier over an arena: the DRAM tier over host memory, the HBM tier over device memory.
-// The budget is the arena's whole pages. Reserved memory is not cleared.
+// The budget is the arena's whole granules. Reserved memory is not cleared.
 #pragma once
 
 #include "server/base/mutex.h"
@@ -13,7 +13,7 @@ namespace larder::server {
 // microsecond as a rule) and never touches the arena's memory under it.
 class MemoryTier final : public Tier {
  public:
-  // `arena` must outlive this and hold at least one page.
+  // `arena` must outlive this and hold at least one granule.
   MemoryTier(TierKind kind, Arena& arena);
 
   TierKind kind() const override { return kind_; }

@@ -15,7 +15,7 @@ enum class TierKind : uint8_t { kHbm = 1, kDram = 2, kSsd = 3 };
 
 struct TierUsage {
   uint64_t budget_bytes = 0;
-  uint64_t used_bytes = 0;  // slabs, rounded to pages
+  uint64_t used_bytes = 0;  // slabs, rounded to granules
   uint64_t slabs = 0;
 };
 

@@ -65,7 +65,7 @@ class Samples {
 
 // Slabs coming and going at full budget: a size is asked for until it fits, and a random slab goes
 // each time it does not. An operation is one allocation or one free (refusals come on top).
-// Utilisation is what callers asked for, not the pages it takes, over the budget, at each refusal.
+// Utilisation is what callers asked for, not the granules it takes, over the budget, at each refusal.
 nlohmann::json BenchAllocator(uint64_t (*next_bytes)(Random&), uint64_t budget_bytes,
                               uint64_t operations) {
   struct Live {
@@ -73,15 +73,15 @@ nlohmann::json BenchAllocator(uint64_t (*next_bytes)(Random&), uint64_t budget_b
     uint64_t bytes;
   };
   Random random(1);
-  SlabAllocator slabs(static_cast<uint32_t>(budget_bytes / kPageBytes));
+  SlabAllocator slabs(static_cast<uint32_t>(budget_bytes / kGranuleBytes));
   std::vector<Live> live;
   Samples allocate, free;
   uint64_t used = 0, refused = 0, bytes = next_bytes(random);
   double utilisation_sum = 0, utilisation_min = 1;
   for (uint64_t operation = 0; operation < operations; ++operation) {
-    const auto pages = static_cast<uint32_t>((bytes + kPageBytes - 1) / kPageBytes);
+    const auto granules = static_cast<uint32_t>((bytes + kGranuleBytes - 1) / kGranuleBytes);
     std::optional<SlabRef> slab;
-    allocate.Time([&] { slab = slabs.Allocate(pages); });
+    allocate.Time([&] { slab = slabs.Allocate(granules); });
     if (slab.has_value()) {
       live.push_back({*slab, bytes});
       used += bytes;

@@ -17,8 +17,8 @@
 namespace larder::server {
 namespace {
 
-constexpr uint64_t kPages = 256;
-constexpr uint64_t kBudget = kPages * kPageBytes;
+constexpr uint64_t kGranules = 256;
+constexpr uint64_t kBudget = kGranules * kGranuleBytes;
 
 // A tier of kBudget bytes with what it stands on.
 struct TierUnderTest {
@@ -79,9 +79,9 @@ TEST_P(TierConformance, StartsEmpty) {
 
 TEST_P(TierConformance, CountsWholePages) {
   ASSERT_TRUE(tier_.Reserve(1).has_value());
-  ASSERT_TRUE(tier_.Reserve(kPageBytes).has_value());
-  ASSERT_TRUE(tier_.Reserve(kPageBytes + 1).has_value());
-  EXPECT_EQ(tier_.usage().used_bytes, 4 * kPageBytes);
+  ASSERT_TRUE(tier_.Reserve(kGranuleBytes).has_value());
+  ASSERT_TRUE(tier_.Reserve(kGranuleBytes + 1).has_value());
+  EXPECT_EQ(tier_.usage().used_bytes, 4 * kGranuleBytes);
   EXPECT_EQ(tier_.usage().slabs, 3u);
 }
 
@@ -97,20 +97,20 @@ TEST_P(TierConformance, ReservesTheWholeBudgetAndNotAByteMore) {
 }
 
 TEST_P(TierConformance, SpansHoldExactlyTheBytesAskedFor) {
-  const uint64_t reserved = 3 * kPageBytes + 5;
+  const uint64_t reserved = 3 * kGranuleBytes + 5;
   const auto slab = tier_.Reserve(reserved);
   ASSERT_TRUE(slab.has_value());
-  for (const uint64_t bytes : {uint64_t{1}, kPageBytes, kPageBytes + 1, reserved}) {
+  for (const uint64_t bytes : {uint64_t{1}, kGranuleBytes, kGranuleBytes + 1, reserved}) {
     EXPECT_EQ(TotalBytes(tier_.SpansOf(*slab, bytes)), bytes);
   }
   EXPECT_EQ(TotalBytes(tier_.SpansOf(*slab, 0)), 0u);
 }
 
 TEST_P(TierConformance, ShorterSpansAreAPrefixOfLongerOnes) {
-  const auto slab = tier_.Reserve(5 * kPageBytes);
+  const auto slab = tier_.Reserve(5 * kGranuleBytes);
   ASSERT_TRUE(slab.has_value());
-  Fill(tier_.SpansOf(*slab, 5 * kPageBytes), 1);
-  EXPECT_TRUE(Holds(tier_.SpansOf(*slab, 2 * kPageBytes + 77), 1));
+  Fill(tier_.SpansOf(*slab, 5 * kGranuleBytes), 1);
+  EXPECT_TRUE(Holds(tier_.SpansOf(*slab, 2 * kGranuleBytes + 77), 1));
 }
 
 TEST_P(TierConformance, KeepsEverySlabsBytesApartUnderRandomUse) {
@@ -125,7 +125,7 @@ TEST_P(TierConformance, KeepsEverySlabsBytesApartUnderRandomUse) {
   std::vector<Live> live;
   uint64_t refused = 0;
   for (uint64_t step = 0; step < 2'000; ++step) {
-    const uint64_t bytes = 1 + random() % (24 * kPageBytes);
+    const uint64_t bytes = 1 + random() % (24 * kGranuleBytes);
     if (const auto slab = tier_.Reserve(bytes); slab.has_value()) {
       Fill(tier_.SpansOf(*slab, bytes), step);
       live.push_back({*slab, bytes, step});
@@ -173,7 +173,7 @@ TEST_P(TierConformance, ServesConcurrentCallers) {
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
       for (uint64_t i = 0; i < 500; ++i) {
-        const uint64_t bytes = 1 + (i * 977 + t * 131) % (20 * kPageBytes);
+        const uint64_t bytes = 1 + (i * 977 + t * 131) % (20 * kGranuleBytes);
         const auto slab = tier_.Reserve(bytes);
         if (!slab.has_value()) continue;
         SlabHandle handle(&tier_, *slab, bytes);
@@ -200,7 +200,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(TierCase{"MemoryTierOverHost",
                              [] { return OverArena(*HostArena::Create({.bytes = kBudget})); }},
                     TierCase{"MemoryTierOverFake",
-                             [] { return OverArena(std::make_unique<FakeArena>(kPages)); }},
+                             [] { return OverArena(std::make_unique<FakeArena>(kGranules)); }},
                     TierCase{"FakeTier",
                              [] {
                                return TierUnderTest{nullptr, std::make_unique<FakeTier>(kBudget)};
@@ -219,8 +219,8 @@ TEST(FakeTierTest, RefusesAsManyReservesAsItWasToldTo) {
 
 TEST(FakeTierTest, SlabsOfMoreThanAPageAreInPieces) {
   FakeTier tier(kBudget);
-  EXPECT_EQ(tier.SpansOf(*tier.Reserve(kPageBytes), kPageBytes).size(), 1u);
-  EXPECT_EQ(tier.SpansOf(*tier.Reserve(kPageBytes + 1), kPageBytes + 1).size(), 2u);
+  EXPECT_EQ(tier.SpansOf(*tier.Reserve(kGranuleBytes), kGranuleBytes).size(), 1u);
+  EXPECT_EQ(tier.SpansOf(*tier.Reserve(kGranuleBytes + 1), kGranuleBytes + 1).size(), 2u);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// A small arena on the heap. Page-aligned, zeroed.
+// A small arena on the heap. Granule-aligned, zeroed.
 #pragma once
 
 #include <vector>
@@ -10,16 +10,16 @@ namespace larder::server {
 
 class FakeArena final : public Arena {
  public:
-  explicit FakeArena(size_t pages) : pages_(pages) {}
+  explicit FakeArena(size_t granules) : granules_(granules) {}
   std::span<std::byte> memory() const override {
-    return {reinterpret_cast<std::byte*>(pages_.data()), pages_.size() * kPageBytes};
+    return {reinterpret_cast<std::byte*>(granules_.data()), granules_.size() * kGranuleBytes};
   }
 
  private:
-  struct alignas(kPageBytes) Page {
-    std::byte bytes[kPageBytes] = {};
+  struct alignas(kGranuleBytes) Granule {
+    std::byte bytes[kGranuleBytes] = {};
   };
-  mutable std::vector<Page> pages_;
+  mutable std::vector<Granule> granules_;
 };
 
 }  // namespace larder::server

@@ -18,7 +18,7 @@ namespace larder::server {
 class FakeTier final : public Tier {
  public:
   explicit FakeTier(uint64_t budget_bytes, TierKind kind = TierKind::kDram)
-      : kind_(kind), budget_bytes_(budget_bytes / kPageBytes * kPageBytes) {}
+      : kind_(kind), budget_bytes_(budget_bytes / kGranuleBytes * kGranuleBytes) {}
 
   // The next `count` calls of Reserve return nullopt whatever room there is.
   void FailNextReserves(int count) {
@@ -38,19 +38,19 @@ class FakeTier final : public Tier {
       return std::nullopt;
     }
     if (bytes > budget_bytes_ - used_bytes_) return std::nullopt;
-    const uint64_t rounded = (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
+    const uint64_t rounded = (bytes + kGranuleBytes - 1) / kGranuleBytes * kGranuleBytes;
     used_bytes_ += rounded;
     slabs_.emplace(next_slab_, std::vector<std::byte>(rounded));
     return next_slab_++;
   }
 
-  // The first page, then the rest.
+  // The first granule, then the rest.
   ByteSpans SpansOf(SlabRef slab, uint64_t bytes) const override {
     MutexLock lock(mutex_);
     std::vector<std::byte>& memory = slabs_.at(slab);
     LARDER_CHECK(bytes <= memory.size());
     const std::span<std::byte> all(memory.data(), bytes);
-    const uint64_t cut = std::min(bytes, kPageBytes);
+    const uint64_t cut = std::min(bytes, kGranuleBytes);
     ByteSpans spans = {all.first(cut)};
     if (cut < bytes) spans.push_back(all.subspan(cut));
     return spans;

@@ -53,12 +53,12 @@ def findings(path, text):
     folder = _folder_of(path)
     if folder is None:
         return
-    header_of_format = folder == 'kernels/format/' and path.endswith('.h')
+    header_of_format = folder == 'kernels/format/' and path.endswith('.h') and not path.endswith('_internal.h')
     for line, quoted, included in includes(text):
         ours = any(included.startswith(other) for other in FOLDERS) or included.startswith(_GENERATED)
         if ours and not included.startswith(FOLDERS[folder]):
             yield line, f'{folder} must not include {included}'
-        # Device code includes these: nothing but the standard library. Standard headers have neither folder nor extension.
+        # Device code includes these, save the _internal ones: nothing but the standard library, whose headers have no folder, no extension.
         if header_of_format and not ours and (quoted or re.search(r'[/.]', included)):
             yield line, f'a kernels/format header includes only the standard library and its own folder, not {included}'
         if folder == 'tests/':

@@ -5,8 +5,8 @@
 #include <set>
 #include <string>
 
-#include "fake_block_store.h"
 #include "proto/contract/convert.h"
+#include "tests/unit/client/cli/fake_block_store.h"
 
 namespace larder::cli {
 namespace {

@@ -119,6 +119,13 @@ class FakeBlockStore : public BlockStore {
     std::list<std::string>::iterator order;
   };
 
+  static PutResult Answer(PutOutcome outcome) {
+    PutResult result;
+    result.outcome = outcome;
+    result.frame_bytes = kFrameBytes;
+    return result;
+  }
+
   static std::string Key(const PrefixHash& hash) { return std::string(hash.view()); }
 
   bool Fails() { return fail_calls > 0 && fail_calls-- > 0; }
@@ -133,11 +140,11 @@ class FakeBlockStore : public BlockStore {
     std::string bytes;
     if (keep_bytes_) bytes.assign(reinterpret_cast<const char*>(block.raw.get()), block.raw_bytes);
     if (const auto found = blocks_.find(key); found != blocks_.end()) {
-      if (found->second.bytes != bytes) return {.outcome = PutOutcome::kConflict};
-      return {.outcome = PutOutcome::kAlreadyPresent, .frame_bytes = kFrameBytes};
+      if (found->second.bytes != bytes) return Answer(PutOutcome::kConflict);
+      return Answer(PutOutcome::kAlreadyPresent);
     }
     if (!block.parent.empty() && !blocks_.contains(Key(block.parent))) {
-      return {.outcome = PutOutcome::kParentAbsent};
+      return Answer(PutOutcome::kParentAbsent);
     }
     while (blocks_.size() >= capacity_) {
       blocks_.erase(order_.front());
@@ -148,7 +155,7 @@ class FakeBlockStore : public BlockStore {
                     .bytes = std::move(bytes),
                     .raw_bytes = block.raw_bytes,
                     .order = std::prev(order_.end())};
-    return {.outcome = PutOutcome::kStored, .frame_bytes = kFrameBytes};
+    return Answer(PutOutcome::kStored);
   }
 
   const size_t capacity_;

@@ -10,7 +10,7 @@
 
 #include "client/cli/models.h"
 #include "client/cli/trace_generator.h"
-#include "fake_block_store.h"
+#include "tests/unit/client/cli/fake_block_store.h"
 
 namespace larder::cli {
 namespace {
@@ -29,8 +29,8 @@ ReplayOptions FastOptions() {
   return {.verify = true, .backoff_first = Milliseconds(0), .backoff_max = Milliseconds(0)};
 }
 
-ReplayResult Run(std::span<const TraceRequest> requests, FakeBlockStore& store,
-                 const ReplayOptions& options = FastOptions()) {
+ReplayResult RunReplay(std::span<const TraceRequest> requests, FakeBlockStore& store,
+                       const ReplayOptions& options = FastOptions()) {
   return Replay(requests, store, Kv(), kBlockTokens, options);
 }
 
@@ -43,7 +43,7 @@ const std::vector<TraceRequest>& TwoTurns() {
 TEST(ReplayTest, ReachesTheIdealWhenEverythingFits) {
   const auto requests = GenerateTrace({.requests = 400});
   FakeBlockStore store;
-  const ReplayResult result = Run(requests, store);
+  const ReplayResult result = RunReplay(requests, store);
   const ReplayCounts& counts = result.counts;
   EXPECT_EQ(counts.requests, 400u);
   EXPECT_EQ(counts.blocks, result.facts.blocks);
@@ -62,7 +62,7 @@ TEST(ReplayTest, ReachesTheIdealWhenEverythingFits) {
 
 TEST(ReplayTest, PutsMissingBlocksWithTheirParents) {
   FakeBlockStore store;
-  Run(TwoTurns(), store);
+  RunReplay(TwoTurns(), store);
   ASSERT_EQ(store.puts.size(), 5u);
   EXPECT_TRUE(store.puts[0].parent.empty());
   EXPECT_EQ(store.puts[1].parent, store.puts[0].hash);
@@ -74,7 +74,7 @@ TEST(ReplayTest, PutsMissingBlocksWithTheirParents) {
 
 TEST(ReplayTest, WithoutHintsNothingIsSaidAboutRetention) {
   FakeBlockStore store;
-  Run(TwoTurns(), store);
+  RunReplay(TwoTurns(), store);
   for (const PutBlock& put : store.puts) EXPECT_FALSE(put.retention.priority.has_value());
 }
 
@@ -83,7 +83,7 @@ TEST(ReplayTest, TurnHintsRaiseLaterTurnsAndLowerPartialBlocks) {
   ReplayOptions options = FastOptions();
   options.hints = PriorityHints::kTurn;
   options.speed = 1000;
-  Run(TwoTurns(), store, options);
+  RunReplay(TwoTurns(), store, options);
   ASSERT_EQ(store.puts.size(), 5u);
   EXPECT_FALSE(store.puts[0].retention.priority.has_value());
   EXPECT_FALSE(store.puts[1].retention.priority.has_value());
@@ -95,10 +95,10 @@ TEST(ReplayTest, TurnHintsRaiseLaterTurnsAndLowerPartialBlocks) {
 
 TEST(ReplayTest, ABlockMissedInBetweenEndsThePrefixAndIsPutAgain) {
   FakeBlockStore store;
-  Run(TwoTurns(), store);
+  RunReplay(TwoTurns(), store);
   store.puts.clear();
   store.miss_at = 1;
-  const ReplayResult result = Run(std::span(TwoTurns()).subspan(1), store);
+  const ReplayResult result = RunReplay(std::span(TwoTurns()).subspan(1), store);
   EXPECT_EQ(result.counts.hit_blocks, 1u);
   EXPECT_EQ(result.counts.hit_tokens, 512u);
   ASSERT_EQ(store.puts.size(), 1u);
@@ -108,20 +108,20 @@ TEST(ReplayTest, ABlockMissedInBetweenEndsThePrefixAndIsPutAgain) {
 
 TEST(ReplayTest, CountsBlocksThatComeBackWrong) {
   FakeBlockStore store;
-  Run(TwoTurns(), store);
+  RunReplay(TwoTurns(), store);
   store.corrupt_at = 2;
-  const ReplayResult result = Run(std::span(TwoTurns()).subspan(1), store);
+  const ReplayResult result = RunReplay(std::span(TwoTurns()).subspan(1), store);
   EXPECT_EQ(result.counts.wrong_blocks, 1u);
   EXPECT_EQ(result.counts.hit_blocks, 2u);
 }
 
 TEST(ReplayTest, WithoutVerifyOnlyTheLibraryChecksBytes) {
   FakeBlockStore store;
-  Run(TwoTurns(), store);
+  RunReplay(TwoTurns(), store);
   store.corrupt_at = 2;
   ReplayOptions options = FastOptions();
   options.verify = false;
-  const ReplayResult result = Run(std::span(TwoTurns()).subspan(1), store, options);
+  const ReplayResult result = RunReplay(std::span(TwoTurns()).subspan(1), store, options);
   EXPECT_EQ(result.counts.wrong_blocks, 0u);
   EXPECT_EQ(result.counts.hit_blocks, 4u);
 }
@@ -131,7 +131,7 @@ TEST(ReplayTest, SplitsCallsAtTheBatchLimit) {
   ReplayOptions options = FastOptions();
   options.batch_bytes_max = 3 * Kv().block_bytes();
   const auto requests = GenerateTrace({.requests = 50});
-  const ReplayResult result = Run(requests, store, options);
+  const ReplayResult result = RunReplay(requests, store, options);
   EXPECT_EQ(store.batch_blocks_max, 3u);
   EXPECT_EQ(result.counts.hit_blocks, result.facts.ideal_hit_blocks);
 }
@@ -140,7 +140,7 @@ TEST(ReplayTest, GoesOnAfterAnOutageAndCountsIt) {
   FakeBlockStore store;
   store.fail_calls = 5;
   const auto requests = GenerateTrace({.requests = 60});
-  const ReplayResult result = Run(requests, store);
+  const ReplayResult result = RunReplay(requests, store);
   EXPECT_EQ(result.counts.requests, 60u);
   EXPECT_EQ(result.counts.errors, 5u);
   EXPECT_EQ(result.counts.errors_by_name.at("UNAVAILABLE"), 5u);
@@ -155,7 +155,7 @@ TEST(ReplayTest, GivesUpWhenNothingAnswers) {
   ReplayOptions options = FastOptions();
   options.failures_in_row_max = 7;
   const auto requests = GenerateTrace({.requests = 60});
-  const ReplayResult result = Run(requests, store, options);
+  const ReplayResult result = RunReplay(requests, store, options);
   EXPECT_TRUE(result.gave_up);
   EXPECT_EQ(result.counts.requests, 7u);
   EXPECT_EQ(result.facts.requests, 7u);
@@ -201,7 +201,7 @@ TEST(ReplayTest, LruHitRatesOfTheConversationTrace) {
   const std::pair<size_t, double> kFacts[] = {{5'000, 0.112}, {10'000, 0.212}, {SIZE_MAX, 0.3664}};
   for (const auto& [capacity, expected] : kFacts) {
     FakeBlockStore store(capacity, /*keep_bytes=*/false);
-    const ReplayResult result = Run(*requests, store, options);
+    const ReplayResult result = RunReplay(*requests, store, options);
     const double rate =
         static_cast<double>(result.counts.hit_blocks) / static_cast<double>(result.counts.blocks);
     EXPECT_NEAR(rate, expected, capacity == SIZE_MAX ? 0.0001 : 0.005) << capacity;

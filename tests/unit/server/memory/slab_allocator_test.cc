@@ -12,9 +12,9 @@ namespace larder::server {
 namespace {
 
 uint32_t PagesOf(const Extents& extents) {
-  uint32_t pages = 0;
-  for (const Extent& extent : extents) pages += extent.pages;
-  return pages;
+  uint32_t granules = 0;
+  for (const Extent& extent : extents) granules += extent.granules;
+  return granules;
 }
 
 TEST(SlabAllocatorTest, GivesTheWholeRangeAsOneExtent) {
@@ -22,8 +22,8 @@ TEST(SlabAllocatorTest, GivesTheWholeRangeAsOneExtent) {
   const auto slab = slabs.Allocate(1000);
   ASSERT_TRUE(slab.has_value());
   ASSERT_EQ(slabs.ExtentsOf(*slab).size(), 1u);
-  EXPECT_EQ(slabs.ExtentsOf(*slab)[0].first_page, 0u);
-  EXPECT_EQ(slabs.free_pages(), 0u);
+  EXPECT_EQ(slabs.ExtentsOf(*slab)[0].first_granule, 0u);
+  EXPECT_EQ(slabs.free_granules(), 0u);
   EXPECT_FALSE(slabs.Allocate(1).has_value());
 }
 
@@ -38,14 +38,14 @@ TEST(SlabAllocatorTest, WorksWithASinglePage) {
 }
 
 TEST(SlabAllocatorTest, ManagesTheLargestRangeWithoutTouchingItsBookkeeping) {
-  SlabAllocator slabs(SlabAllocator::kPagesMax);
-  const auto slab = slabs.Allocate(SlabAllocator::kPagesMax - 1);
+  SlabAllocator slabs(SlabAllocator::kGranulesMax);
+  const auto slab = slabs.Allocate(SlabAllocator::kGranulesMax - 1);
   ASSERT_TRUE(slab.has_value());
   const auto last = slabs.Allocate(1);
-  ASSERT_EQ(last, std::optional<SlabRef>(SlabAllocator::kPagesMax - 1));
+  ASSERT_EQ(last, std::optional<SlabRef>(SlabAllocator::kGranulesMax - 1));
   slabs.Free(*slab);
   slabs.Free(*last);
-  EXPECT_EQ(slabs.free_pages(), SlabAllocator::kPagesMax);
+  EXPECT_EQ(slabs.free_granules(), SlabAllocator::kGranulesMax);
 }
 
 TEST(SlabAllocatorTest, PrefersOneRunThatFits) {
@@ -72,7 +72,7 @@ TEST(SlabAllocatorTest, CombinesRunsWhenNoneIsLongEnough) {
   ASSERT_TRUE(slab.has_value());
   EXPECT_EQ(slabs.ExtentsOf(*slab).size(), 4u);
   EXPECT_EQ(PagesOf(slabs.ExtentsOf(*slab)), 30u);
-  EXPECT_EQ(slabs.free_pages(), 2u);
+  EXPECT_EQ(slabs.free_granules(), 2u);
 }
 
 TEST(SlabAllocatorTest, RefusesASlabOfTooManyExtentsAndLosesNothing) {
@@ -83,7 +83,7 @@ TEST(SlabAllocatorTest, RefusesASlabOfTooManyExtentsAndLosesNothing) {
   for (uint32_t i = 0; i < kSingles; i += 2) slabs.Free(singles[i]);
   const uint32_t extents_max = SlabAllocator::ExtentsMax(1);
   EXPECT_FALSE(slabs.Allocate(extents_max + 1).has_value());
-  EXPECT_EQ(slabs.free_pages(), kSingles / 2);
+  EXPECT_EQ(slabs.free_granules(), kSingles / 2);
   const auto slab = slabs.Allocate(extents_max);
   ASSERT_TRUE(slab.has_value());
   EXPECT_EQ(slabs.ExtentsOf(*slab).size(), extents_max);
@@ -108,24 +108,24 @@ TEST(SlabAllocatorDeathTest, AbortsOnAnyReferenceThatIsNotALiveSlab) {
   const SlabRef d = *slabs.Allocate(4);
   const SlabRef e = *slabs.Allocate(56);
   slabs.Free(d);
-  const SlabRef pieced = *slabs.Allocate(8);  // 4 pages at the front, 4 at the end
+  const SlabRef pieced = *slabs.Allocate(8);  // 4 granules at the front, 4 at the end
   ASSERT_EQ(slabs.ExtentsOf(pieced).size(), 2u);
-  EXPECT_DEATH(slabs.Free(slabs.ExtentsOf(pieced)[1].first_page), "bug");
+  EXPECT_DEATH(slabs.Free(slabs.ExtentsOf(pieced)[1].first_granule), "bug");
   slabs.Free(e);
 }
 
-// Every page's owner, kept the slow and obvious way.
+// Every granule's owner, kept the slow and obvious way.
 class NaivePages {
  public:
-  explicit NaivePages(uint32_t pages) : owner_(pages, kFree) {}
+  explicit NaivePages(uint32_t granules) : owner_(granules, kFree) {}
 
   void Take(SlabRef slab, const Extents& extents) {
     for (const Extent& extent : extents) {
-      ASSERT_GT(extent.pages, 0u);
-      ASSERT_LE(uint64_t{extent.first_page} + extent.pages, owner_.size());
-      for (uint32_t i = 0; i < extent.pages; ++i) {
-        ASSERT_EQ(owner_[extent.first_page + i], kFree);
-        owner_[extent.first_page + i] = slab;
+      ASSERT_GT(extent.granules, 0u);
+      ASSERT_LE(uint64_t{extent.first_granule} + extent.granules, owner_.size());
+      for (uint32_t i = 0; i < extent.granules; ++i) {
+        ASSERT_EQ(owner_[extent.first_granule + i], kFree);
+        owner_[extent.first_granule + i] = slab;
       }
     }
   }
@@ -148,10 +148,10 @@ TEST(SlabAllocatorTest, AgreesWithANaiveModelUnderRandomUse) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
   for (int round = 0; round < 40; ++round) {
-    const uint32_t pages = 1 + random() % 300;
-    const uint32_t request_max = 1 + random() % pages;
-    SlabAllocator slabs(pages);
-    NaivePages naive(pages);
+    const uint32_t granules = 1 + random() % 300;
+    const uint32_t request_max = 1 + random() % granules;
+    SlabAllocator slabs(granules);
+    NaivePages naive(granules);
     std::vector<std::pair<SlabRef, uint32_t>> live;
     for (int step = 0; step < 1'000; ++step) {
       if (live.empty() || random() % 2 == 0) {
@@ -178,13 +178,13 @@ TEST(SlabAllocatorTest, AgreesWithANaiveModelUnderRandomUse) {
         slabs.Free(live.back().first);
         live.pop_back();
       }
-      ASSERT_EQ(slabs.free_pages(), naive.free());
+      ASSERT_EQ(slabs.free_granules(), naive.free());
     }
     for (const auto& [slab, request] : live) {
       ASSERT_EQ(PagesOf(slabs.ExtentsOf(slab)), request);
       slabs.Free(slab);
     }
-    const auto whole = slabs.Allocate(pages);  // everything has merged into one run
+    const auto whole = slabs.Allocate(granules);  // everything has merged into one run
     ASSERT_TRUE(whole.has_value());
     ASSERT_EQ(slabs.ExtentsOf(*whole).size(), 1u);
   }
@@ -195,13 +195,13 @@ TEST(SlabAllocatorTest, AgreesWithANaiveModelUnderRandomUse) {
 template <typename NextBytes>
 double UtilisationUnderPressure(uint64_t budget_bytes, uint64_t seed, NextBytes next_bytes) {
   std::mt19937_64 random(seed);
-  SlabAllocator slabs(budget_bytes / kPageBytes);
+  SlabAllocator slabs(budget_bytes / kGranuleBytes);
   std::vector<std::pair<SlabRef, uint64_t>> live;
   uint64_t used = 0, moments = 0;
   double sum = 0;
   uint64_t bytes = next_bytes(random);
   for (int step = 0; step < 1'000'000; ++step) {
-    const auto slab = slabs.Allocate((bytes + kPageBytes - 1) / kPageBytes);
+    const auto slab = slabs.Allocate((bytes + kGranuleBytes - 1) / kGranuleBytes);
     if (slab.has_value()) {
       live.emplace_back(*slab, bytes);
       used += bytes;
@@ -222,7 +222,7 @@ TEST(SlabAllocatorTest, StaysFullUnderUniformSizes) {
   const uint64_t seed = std::random_device{}();
   EXPECT_GE(UtilisationUnderPressure(
                 uint64_t{1} << 30, seed,
-                [](auto& random) { return kPageBytes + random() % ((8u << 20) - kPageBytes + 1); }),
+                [](auto& random) { return 4096 + random() % ((8u << 20) - 4096 + 1); }),
             0.97)
       << "seed " << seed;
 }
@@ -232,7 +232,7 @@ TEST(SlabAllocatorTest, StaysFullUnderLogUniformSizes) {
   EXPECT_GE(UtilisationUnderPressure(uint64_t{1} << 30, seed,
                                      [](auto& random) {
                                        const double exponent = (random() >> 11) * 0x1p-53;
-                                       return static_cast<uint64_t>(kPageBytes *
+                                       return static_cast<uint64_t>(4096 *
                                                                     std::exp2(11 * exponent));
                                      }),
             0.97)

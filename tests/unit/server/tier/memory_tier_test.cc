@@ -13,19 +13,19 @@ namespace {
 TEST(MemoryTierTest, SpansLieInTheArenaInOrderAndShowFragmentation) {
   FakeArena arena(8);
   MemoryTier tier(TierKind::kDram, arena);
-  std::vector<SlabRef> pages;
-  for (int i = 0; i < 8; ++i) pages.push_back(*tier.Reserve(kPageBytes));
-  tier.Free(pages[1]);
-  tier.Free(pages[5]);
-  const auto slab = tier.Reserve(kPageBytes + 10);
+  std::vector<SlabRef> granules;
+  for (int i = 0; i < 8; ++i) granules.push_back(*tier.Reserve(kGranuleBytes));
+  tier.Free(granules[1]);
+  tier.Free(granules[5]);
+  const auto slab = tier.Reserve(kGranuleBytes + 10);
   ASSERT_TRUE(slab.has_value());
-  const ByteSpans spans = tier.SpansOf(*slab, kPageBytes + 10);
+  const ByteSpans spans = tier.SpansOf(*slab, kGranuleBytes + 10);
   ASSERT_EQ(spans.size(), 2u);
-  EXPECT_EQ(spans[0].size(), kPageBytes);
+  EXPECT_EQ(spans[0].size(), kGranuleBytes);
   EXPECT_EQ(spans[1].size(), 10u);
   for (const auto& span : spans) {
-    const auto page = (span.data() - arena.memory().data()) / kPageBytes;
-    EXPECT_TRUE(page == 1 || page == 5) << page;
+    const auto granule = (span.data() - arena.memory().data()) / kGranuleBytes;
+    EXPECT_TRUE(granule == 1 || granule == 5) << granule;
   }
 }
 
@@ -39,7 +39,7 @@ TEST(MemoryTierDeathTest, AbortsWhenMoreIsReadThanWasReserved) {
   FakeArena arena(4);
   MemoryTier tier(TierKind::kDram, arena);
   const auto slab = tier.Reserve(10);
-  EXPECT_DEATH(tier.SpansOf(*slab, kPageBytes + 1), "bug");
+  EXPECT_DEATH(tier.SpansOf(*slab, kGranuleBytes + 1), "bug");
 }
 
 }  // namespace

@@ -1,0 +1,279 @@
+#include "server/store/block_index.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <random>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "server/policy/lru_order.h"
+#include "server/policy/s3fifo_order.h"
+#include "tests/unit/server/store/store_fixture.h"
+
+namespace larder::server {
+namespace {
+
+constexpr SpaceId kSpace = 77;
+
+EvictionOrderFactory Lru() {
+  return [](OrderLinks& links) { return MakeLruOrder(links); };
+}
+
+class BlockIndexTest : public ::testing::Test {
+ protected:
+  BlockRef Add(uint64_t number, BlockRef parent = kNoBlock, RetentionTicks retention = {}) {
+    return index.Insert(kSpace, 0, HashOf(number), parent, {next_slab++, 100, 0, Fidelity::kExact}, retention);
+  }
+  std::vector<BlockRef> AddChain(uint64_t first, uint64_t count) {
+    std::vector<BlockRef> chain;
+    for (uint64_t i = 0; i < count; ++i) chain.push_back(Add(first + i, i == 0 ? kNoBlock : chain.back()));
+    return chain;
+  }
+  size_t MatchLength(uint64_t first, uint64_t count, MissReason* reason = nullptr) {
+    std::vector<PrefixHash> hashes;
+    for (uint64_t i = 0; i < count; ++i) hashes.push_back(HashOf(first + i));
+    std::vector<BlockRef> blocks(count);
+    const auto result = index.Match(kSpace, hashes, Fidelity::kUnspecified, blocks);
+    if (reason != nullptr) *reason = result.miss_reason;
+    return result.length;
+  }
+  MissReason ReasonOf(uint64_t number) {
+    MissReason reason;
+    index.Find(kSpace, HashOf(number), Fidelity::kUnspecified, &reason);
+    return reason;
+  }
+
+  std::vector<Removed> removed;
+  SlabRef next_slab = 0;
+  BlockIndex index{100'000, Lru(), Fingerprinter({}), [this](const Removed& r) { removed.push_back(r); }};
+};
+
+TEST_F(BlockIndexTest, MatchesTheLongestContiguousPrefix) {
+  AddChain(1, 100);
+  EXPECT_EQ(MatchLength(1, 100), 100u);
+  MissReason reason = MissReason::kNone;
+  EXPECT_EQ(MatchLength(1, 150, &reason), 100u);
+  EXPECT_EQ(reason, MissReason::kNeverSeen);
+  EXPECT_EQ(MatchLength(50, 10), 10u);
+  EXPECT_EQ(MatchLength(200, 5), 0u);
+}
+
+TEST_F(BlockIndexTest, OtherSpacesNeverMatch) {
+  Add(1);
+  std::vector<BlockRef> blocks(1);
+  EXPECT_EQ(index.Match(kSpace + 1, std::vector{HashOf(1)}, Fidelity::kUnspecified, blocks).length, 0u);
+}
+
+TEST_F(BlockIndexTest, EvictsTheTailOfAChainFirst) {
+  const auto chain = AddChain(1, 5);
+  index.TouchAncestors(chain.back(), 100);
+  for (uint64_t left = 5; left > 0; --left) {
+    ASSERT_TRUE(index.EvictColdest());
+    EXPECT_EQ(removed.back().block, chain[left - 1]);
+    EXPECT_EQ(MatchLength(1, 5), left - 1);
+  }
+  EXPECT_FALSE(index.EvictColdest());
+}
+
+TEST_F(BlockIndexTest, StrictPriorityHoldsAcrossChains) {
+  const BlockRef low = Add(1, kNoBlock, {10, 0, 0});
+  const BlockRef high = Add(2, kNoBlock, {90, 0, 0});
+  index.TouchChain(std::vector{low});  // most recent, and still the first to go
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_EQ(removed.back().block, low);
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_EQ(removed.back().block, high);
+}
+
+TEST_F(BlockIndexTest, AHighPriorityTailProtectsItsAncestors) {
+  const BlockRef head = Add(1, kNoBlock, {0, 0, 0});
+  Add(2, head, {100, 0, 0});
+  const BlockRef other = Add(3, kNoBlock, {50, 0, 0});
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_EQ(removed.back().block, other);
+  EXPECT_EQ(MatchLength(1, 2), 2u);
+}
+
+TEST_F(BlockIndexTest, PinnedBlocksStayAndGoOnceLetGo) {
+  const BlockRef block = Add(1);
+  index.Pin(block);
+  index.Pin(block);
+  EXPECT_FALSE(index.EvictColdest());
+  index.Unpin(block);
+  EXPECT_FALSE(index.EvictColdest());
+  EXPECT_EQ(index.pinned_blocks(), 1u);
+  index.Unpin(block);
+  EXPECT_EQ(index.pinned_blocks(), 0u);
+  EXPECT_TRUE(index.EvictColdest());
+  EXPECT_EQ(ReasonOf(1), MissReason::kEvicted);
+}
+
+TEST_F(BlockIndexTest, DoomedBlockIsAMissAtOnceAndGoesWhenItsTailIsGone) {
+  const auto chain = AddChain(1, 3);
+  index.Doom(chain[0], MissReason::kQuarantined);
+  EXPECT_EQ(ReasonOf(1), MissReason::kQuarantined);
+  EXPECT_TRUE(removed.empty());
+  EXPECT_TRUE(index.EvictColdest());  // 3
+  EXPECT_TRUE(index.EvictColdest());  // 2, and with it 1
+  EXPECT_EQ(removed.size(), 3u);
+  EXPECT_EQ(removed.back().reason, MissReason::kQuarantined);
+  EXPECT_EQ(index.size(), 0u);
+}
+
+TEST_F(BlockIndexTest, APutRevivesADoomedBlockInPlace) {
+  const auto chain = AddChain(1, 2);
+  index.Doom(chain[0], MissReason::kExpired);
+  EXPECT_EQ(MatchLength(1, 2), 0u);
+  index.Pin(chain[0]);
+  EXPECT_EQ(Add(1), kNoBlock);  // its old frame is still being read
+  index.Unpin(chain[0]);
+  EXPECT_EQ(Add(1), chain[0]);
+  EXPECT_EQ(MatchLength(1, 2), 2u);
+  EXPECT_EQ(removed.size(), 1u);  // the old frame only
+}
+
+TEST_F(BlockIndexTest, ExpiresAndReturnsToTheDefaultPriorityOnTime) {
+  const BlockRef expiring = Add(1, kNoBlock, {35, 0, 50});
+  const BlockRef lapsing = Add(2, kNoBlock, {90, 40, 0});
+  EXPECT_EQ(index.Advance(39, 10), 0u);
+  EXPECT_EQ(index.priority_of(lapsing), 90);
+  EXPECT_EQ(index.Advance(40, 10), 1u);
+  EXPECT_EQ(index.priority_of(lapsing), kPriorityDefault);
+  EXPECT_TRUE(index.live(expiring));
+  EXPECT_EQ(index.Advance(50, 10), 1u);
+  EXPECT_EQ(ReasonOf(1), MissReason::kExpired);
+  EXPECT_EQ(index.Advance(1000, 10), 0u);
+}
+
+TEST_F(BlockIndexTest, APinnedBlockExpiresOnlyAfterItIsLetGo) {
+  const BlockRef block = Add(1, kNoBlock, {35, 0, 50});
+  index.Pin(block);
+  index.Advance(60, 10);
+  EXPECT_TRUE(index.live(block));
+  index.Unpin(block);
+  index.Advance(80, 10);
+  EXPECT_EQ(ReasonOf(1), MissReason::kExpired);
+}
+
+TEST_F(BlockIndexTest, FidelityBelowTheDemandIsAMissWithThatReason) {
+  index.Insert(kSpace, 0, HashOf(1), kNoBlock, {0, 100, 0, Fidelity::kNear}, {});
+  MissReason reason;
+  EXPECT_EQ(index.Find(kSpace, HashOf(1), Fidelity::kExact, &reason), kNoBlock);
+  EXPECT_EQ(reason, MissReason::kFidelity);
+  EXPECT_NE(index.Find(kSpace, HashOf(1), Fidelity::kNear, &reason), kNoBlock);
+}
+
+TEST_F(BlockIndexTest, RefusesMoreBlocksThanItsBound) {
+  BlockIndex small(2, Lru(), Fingerprinter({}), [](const Removed&) {});
+  EXPECT_NE(small.Insert(kSpace, 0, HashOf(1), kNoBlock, {}, {}), kNoBlock);
+  EXPECT_NE(small.Insert(kSpace, 0, HashOf(2), kNoBlock, {}, {}), kNoBlock);
+  EXPECT_EQ(small.Insert(kSpace, 0, HashOf(3), kNoBlock, {}, {}), kNoBlock);
+}
+
+// A slow, obvious store of the same blocks.
+struct ModelBlock {
+  uint64_t parent = 0;
+  int children = 0;
+  int pins = 0;
+  uint8_t priority = kPriorityDefault;
+  bool doomed = false;
+  BlockRef ref = kNoBlock;
+};
+
+class BlockIndexPropertyTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(BlockIndexPropertyTest, KeepsItsInvariantsOverRandomOperations) {
+  const uint64_t seed = 1000 + GetParam();
+  SCOPED_TRACE(seed);
+  std::mt19937_64 random(seed);
+  std::map<uint64_t, ModelBlock> model;  // by number
+  std::map<BlockRef, uint64_t> number_of;
+  std::vector<Removed> gone;
+  const auto ghosts = std::make_shared<GhostTable>(1000);
+  const EvictionOrderFactory order =
+      GetParam() % 2 == 0 ? Lru() : [ghosts](OrderLinks& links) { return MakeS3FifoOrder(links, ghosts); };
+  BlockIndex index(500, order, Fingerprinter({}), [&](const Removed& r) { gone.push_back(r); });
+
+  const auto may_go = [](const ModelBlock& b) { return b.pins == 0 && b.children == 0; };
+  const auto settle = [&] {  // applies what the index said it removed, and checks that it was allowed to
+    for (const Removed& r : gone) {
+      const uint64_t number = number_of.at(r.block);
+      const ModelBlock& block = model.at(number);
+      ASSERT_TRUE(may_go(block)) << number;
+      if (r.by_pressure) {
+        for (const auto& [other, b] : model) {
+          if (!may_go(b)) continue;
+          ASSERT_GE(b.priority, block.priority) << other;
+        }
+      } else {
+        ASSERT_TRUE(block.doomed);
+      }
+      if (block.parent != 0) --model.at(block.parent).children;
+      number_of.erase(r.block);
+      model.erase(number);
+    }
+    gone.clear();
+  };
+  const auto any = [&]() -> std::pair<const uint64_t, ModelBlock>& {
+    return *std::next(model.begin(), random() % model.size());
+  };
+
+  for (int step = 0; step < 20'000 && !::testing::Test::HasFatalFailure(); ++step) {
+    const int what = random() % 10;
+    if (model.empty() || what < 4) {
+      const uint64_t number = 1 + random() % 2000;
+      uint64_t parent = 0;
+      if (!model.empty() && random() % 4 != 0) {
+        const auto& candidate = any();
+        if (!candidate.second.doomed && candidate.first < number) parent = candidate.first;
+      }
+      if (model.contains(number)) continue;
+      const auto priority = static_cast<uint8_t>(random() % 3 * 30);
+      const BlockRef ref = index.Insert(kSpace, 0, HashOf(number), parent == 0 ? kNoBlock : model[parent].ref,
+                                        {}, {priority, 0, 0});
+      if (ref == kNoBlock) {
+        ASSERT_EQ(model.size(), 500u);
+        continue;
+      }
+      if (parent != 0) ++model[parent].children;
+      model[number] = {parent, 0, 0, priority, false, ref};
+      number_of[ref] = number;
+    } else if (what == 4) {
+      auto& [number, block] = any();
+      if (block.doomed) continue;
+      ++block.pins;
+      index.Pin(block.ref);
+    } else if (what == 5) {
+      auto& [number, block] = any();
+      if (block.pins == 0) continue;
+      --block.pins;
+      index.Unpin(block.ref);
+    } else if (what == 6) {
+      auto& block = any().second;
+      index.TouchAncestors(block.ref, 1000);
+    } else if (what == 7) {
+      auto& block = any().second;
+      block.priority = static_cast<uint8_t>(random() % 3 * 30);
+      index.SetRetention(block.ref, {block.priority, 0, 0});
+    } else if (what == 8 && random() % 4 == 0) {
+      auto& block = any().second;
+      block.doomed = true;
+      index.Doom(block.ref, MissReason::kQuarantined);
+    } else {
+      const bool possible = std::any_of(model.begin(), model.end(), [&](auto& b) { return may_go(b.second); });
+      ASSERT_EQ(index.EvictColdest(), possible) << step;
+    }
+    settle();
+    ASSERT_EQ(index.size(), model.size());
+    const uint64_t probe = 1 + random() % 2000;
+    MissReason reason;
+    const bool found = index.Find(kSpace, HashOf(probe), Fidelity::kUnspecified, &reason) != kNoBlock;
+    ASSERT_EQ(found, model.contains(probe) && !model[probe].doomed) << probe;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, BlockIndexPropertyTest, ::testing::Range(0, 6));
+
+}  // namespace
+}  // namespace larder::server

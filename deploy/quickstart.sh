@@ -31,16 +31,23 @@ readonly logs=$build/log
 export CCACHE_DIR=${CCACHE_DIR:-$PWD/build/ccache}
 mkdir -p "$logs"
 
-server_pid=""
-stop_server() {
-  [[ -n $server_pid ]] || return 0
-  kill -TERM "$server_pid" 2>/dev/null || true
-  # It drains first; one that does not end is killed.
-  timeout 20 tail -s 0.1 --pid="$server_pid" -f /dev/null || kill -KILL "$server_pid" 2>/dev/null || true
-  wait "$server_pid" 2>/dev/null || true
-  server_pid=""
+server_pid="" replay_pid=""
+# stop PID SECONDS: TERM, then KILL when it has not ended by then.
+stop() {
+  [[ -n $1 ]] || return 0
+  kill -TERM "$1" 2>/dev/null || return 0
+  timeout "$2" tail -s 0.1 --pid="$1" -f /dev/null || kill -KILL "$1" 2>/dev/null || true
+  wait "$1" 2>/dev/null || true
 }
-trap 'rc=$?; trap "" INT TERM HUP; stage_stop; stop_server; exit $rc' EXIT
+clean_up() {
+  local rc=$?
+  trap "" INT TERM HUP
+  stage_stop
+  stop "$replay_pid" 5
+  stop "$server_pid" 20  # it drains first
+  exit "$rc"
+}
+trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
@@ -97,10 +104,14 @@ start_server
 report=$build/replay.json
 rm -f "$report"
 replay_rc=0
-"$build/bin/larder" --address "$address" replay --trace "$trace" --speed max --verify --json "$report" "${requests[@]}" ||
-  replay_rc=$?
+# In the background, because bash answers a signal only between foreground commands.
+"$build/bin/larder" --address "$address" replay --trace "$trace" --speed max --verify --json "$report" "${requests[@]}" &
+replay_pid=$!
+wait "$replay_pid" || replay_rc=$?
+replay_pid=""
 "$build/bin/larder" --address "$address" stats || true  # the replay decides
-stop_server
+stop "$server_pid" 20
+server_pid=""
 
 wrong=$(json_count wrong_blocks "$report" 2>/dev/null || true)
 errors=$(json_count errors "$report" 2>/dev/null || true)

@@ -81,7 +81,11 @@ std::string ResultText(const Measured& measured) {
   };
   Table table({{""}, {""}});
   table.AddRow({"throughput",
-                FormatBytesPerSecond(static_cast<double>(result.bytes) / result.wall_seconds)});
+                result.bytes > 0
+                    ? FormatBytesPerSecond(static_cast<double>(result.bytes) / result.wall_seconds)
+                    : FormatCount(static_cast<uint64_t>(static_cast<double>(result.blocks) /
+                                                        result.wall_seconds)) +
+                          " blocks/s"});
   table.AddRow(
       {"operations", FormatCount(result.ops) + " in " + FormatSeconds(result.wall_seconds)});
   table.AddRow(

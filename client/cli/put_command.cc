@@ -9,6 +9,7 @@
 
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
+#include "client/cli/json_file.h"
 #include "client/cli/manifest_file.h"
 #include "client/cli/quantity.h"
 #include "client/cli/space_options.h"
@@ -28,6 +29,7 @@ struct PutCommandOptions {
   uint32_t tokens = 0;
   std::optional<uint32_t> priority;
   uint32_t ttl_seconds = 0;
+  bool json = false;
 };
 
 absl::StatusOr<std::string> ReadAll(const std::string& path) {
@@ -90,6 +92,14 @@ int RunPut(const Session& session, const PutCommandOptions& options) {
   if (!results.ok()) return Fail(results.status());
   const PutResult& result = results->front();
   const int exit_code = ExitCodeOfPut(result.outcome);
+  if (options.json) {
+    const absl::Status written =
+        WriteJson({{"outcome", std::string(PutOutcomeName(result.outcome))},
+                   {"frame_bytes", result.frame_bytes},
+                   {"message", result.message}},
+                  "-");
+    return written.ok() ? exit_code : Fail(written);
+  }
   std::fprintf(exit_code == kExitOk ? stdout : stderr, "%s, %s%s%s\n",
                std::string(PutOutcomeName(result.outcome)).c_str(),
                FormatBytes(result.frame_bytes).c_str(), result.message.empty() ? "" : ": ",
@@ -116,6 +126,7 @@ void AddPut(CLI::App& app, Session& session) {
         command.add_option("--priority", options.priority, "0 (drop first) to 100")
             ->check(CLI::Range(0u, 100u));
         command.add_option("--ttl", options.ttl_seconds, "Seconds until it expires; default never");
+        command.add_flag("--json", options.json, "JSON on stdout");
       },
       RunPut);
 }

@@ -76,7 +76,7 @@ absl::StatusOr<double> ParseSpeed(const std::string& text) {
   return speed;
 }
 
-int Report(const ReplayCommandOptions& options, const ReplaySetup& setup,
+int Report(const Session& session, const ReplayCommandOptions& options, const ReplaySetup& setup,
            const ReplayResult& result) {
   // With JSON on stdout the table goes to stderr.
   std::fputs(ReplaySummaryText(setup, result).c_str(), options.json == "-" ? stderr : stdout);
@@ -91,12 +91,11 @@ int Report(const ReplayCommandOptions& options, const ReplaySetup& setup,
                  static_cast<unsigned long long>(result.counts.wrong_blocks));
     return kExitWrongBytes;
   }
-  if (result.gave_up) return Fail(ServerUnreachable("--address", result.last_error));
+  if (result.gave_up) return Fail(ServerUnreachable(session.address, result.last_error));
   return kExitOk;
 }
 
 int RunReplay(const Session& session, const ReplayCommandOptions& options) {
-  ReplaySetup setup;
   const auto speed = ParseSpeed(options.speed);
   if (!speed.ok()) return Fail(speed.status());
   const auto preset = PresetOf(options);
@@ -116,21 +115,21 @@ int RunReplay(const Session& session, const ReplayCommandOptions& options) {
   if (!spaces.ok()) return Fail(spaces.status());
   ClientBlockStore store(**client, spaces->front());
 
-  setup = {.trace = options.trace,
-           .model = std::string(preset->name),
-           .parameters_active = preset->parameters_active,
-           .block_tokens = options.block_tokens,
-           .block_raw_bytes = kv->block_bytes(),
-           .options = {.concurrency = options.concurrency,
-                       .speed = *speed,
-                       .hints = kHints.at(options.hints),
-                       .verify = options.verify,
-                       .call = session.Call()}};
+  const ReplaySetup setup{.trace = options.trace,
+                          .model = std::string(preset->name),
+                          .parameters_active = preset->parameters_active,
+                          .block_tokens = options.block_tokens,
+                          .block_raw_bytes = kv->block_bytes(),
+                          .options = {.concurrency = options.concurrency,
+                                      .speed = *speed,
+                                      .hints = kHints.at(options.hints),
+                                      .verify = options.verify,
+                                      .call = session.Call()}};
   std::optional<Progress> progress(std::in_place, "replay", trace->size());
   const ReplayResult result =
       Replay(*trace, store, *kv, options.block_tokens, setup.options, [&] { progress->Add(1); });
   progress.reset();
-  return Report(options, setup, result);
+  return Report(session, options, setup, result);
 }
 
 void Configure(CLI::App& command, ReplayCommandOptions& options) {

@@ -86,13 +86,17 @@ BlockRef FingerprintTable::Find(const Fingerprint& key, Matches&& matches) const
   const Segment& segment = SegmentOf(key);
   if (segment.buckets == nullptr) return kNoBlock;
   const uint8_t tag = TagOf(key);
-  for (uint32_t b = HomeOf(segment, key);; b = (b + 1) & segment.bucket_mask) {
+  uint32_t b = HomeOf(segment, key);
+  // Every bucket of a small segment may have been passed by, so the probe also ends after one round.
+  for (uint32_t probes = 0; probes <= segment.bucket_mask; ++probes) {
     const Bucket& bucket = segment.buckets[b];
     for (int i = 0; i < kSlots; ++i) {
       if (bucket.tags[i] == tag && matches(bucket.refs[i])) return bucket.refs[i];
     }
     if (bucket.passed_by == 0) return kNoBlock;
+    b = (b + 1) & segment.bucket_mask;
   }
+  return kNoBlock;
 }
 
 template <typename FingerprintOf>

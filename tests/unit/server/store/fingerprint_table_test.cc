@@ -56,6 +56,19 @@ TEST(FingerprintTableTest, AgreesWithAMapOverRandomOperations) {
   EXPECT_GT(model.size(), 1000u);
 }
 
+// Small segments fill up and overflow into one another: probes for absent keys must still end.
+TEST(FingerprintTableTest, ProbesEndInSmallCrowdedSegments) {
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 200; ++round) {
+    Harness harness;
+    for (BlockRef ref = 0; ref < 60; ++ref) {
+      harness.Insert({random(), 1}, ref);  // one segment
+      for (int probe = 0; probe < 20; ++probe) ASSERT_EQ(harness.Find({random(), 1}), kNoBlock);
+      ASSERT_EQ(harness.Find(harness.keys[ref]), ref);
+    }
+  }
+}
+
 TEST(FingerprintTableTest, GrowsToAMillionAndKeepsEveryKey) {
   std::mt19937_64 random(11);
   Harness harness;

@@ -25,6 +25,8 @@ class LazyArray {
     void* memory = ::mmap(nullptr, capacity * sizeof(T), PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     LARDER_CHECK(memory != MAP_FAILED);
+    // Randomly accessed tables spend most of a miss in the page walk; small ones are left alone, so that they stay small.
+    if (capacity * sizeof(T) >= kHugePagesFrom) ::madvise(memory, capacity * sizeof(T), MADV_HUGEPAGE);
     elements_ = static_cast<T*>(memory);
   }
   ~LazyArray() {
@@ -48,6 +50,8 @@ class LazyArray {
   size_t capacity() const { return capacity_; }
 
  private:
+  static constexpr size_t kHugePagesFrom = size_t{16} << 20;
+
   T* elements_ = nullptr;
   size_t capacity_ = 0;
 };

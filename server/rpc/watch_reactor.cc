@@ -20,6 +20,7 @@ WatchReactor::WatchReactor(Backend& backend, grpc::CallbackServerContext* contex
       meter_(backend.metrics, Method::kWatchEvents, backend.clock),
       space_(request.space_id()),
       watcher_(backend.store.events()) {
+  StartSendInitialMetadata();  // tells the client that from here on it misses nothing
   Step();
 }
 

@@ -46,26 +46,33 @@ BlockIndex::MatchResult BlockIndex::Match(SpaceId space, std::span<const PrefixH
                                           Fidelity fidelity_min,
                                           std::span<BlockRef> blocks) const {
   LARDER_DCHECK(blocks.size() >= hashes.size());
-  // Three stages, each kDistance blocks behind the one before: hash and load the bucket; load the candidate's entry; compare.
-  constexpr size_t kDistance = 12;
-  constexpr size_t kRing = 32;
+  // Three stages, each kDistance blocks behind the one before, so that the cache misses of many blocks overlap: hash and load the bucket;
+  // load the entry of the first candidate; compare.
+  constexpr size_t kDistance = 16;
+  constexpr size_t kRing = 64;
   static_assert(kRing > 2 * kDistance && (kRing & (kRing - 1)) == 0);
-  Fingerprint ring[kRing];
+  struct Probe {
+    Fingerprint key;
+    BlockRef candidate;
+  };
+  Probe ring[kRing];
   for (size_t step = 0; step < hashes.size() + 2 * kDistance; ++step) {
     if (step < hashes.size()) {
-      Fingerprint& key = ring[step % kRing];
-      key = fingerprinter_.Of(space, hashes[step]);
-      table_.Prefetch(key);
+      Probe& probe = ring[step % kRing];
+      probe.key = fingerprinter_.Of(space, hashes[step]);
+      table_.Prefetch(probe.key);
     }
     if (step >= kDistance && step - kDistance < hashes.size()) {
-      const BlockRef candidate = table_.Candidate(ring[(step - kDistance) % kRing]);
-      if (candidate != kNoBlock) __builtin_prefetch(&entries_[candidate]);
+      Probe& probe = ring[(step - kDistance) % kRing];
+      probe.candidate = table_.Candidate(probe.key);
+      if (probe.candidate != kNoBlock) __builtin_prefetch(&entries_[probe.candidate]);
     }
     if (step < 2 * kDistance) continue;
     const size_t i = step - 2 * kDistance;
-    const Fingerprint& key = ring[i % kRing];
-    blocks[i] = FindAny(key);
-    const MissReason reason = MissOf(blocks[i], key, fidelity_min);
+    const Probe& probe = ring[i % kRing];
+    const bool first_fits = probe.candidate != kNoBlock && entries_[probe.candidate].fingerprint == probe.key;
+    blocks[i] = first_fits ? probe.candidate : FindAny(probe.key);
+    const MissReason reason = MissOf(blocks[i], probe.key, fidelity_min);
     if (reason != MissReason::kNone) return {i, reason};
   }
   return {hashes.size(), MissReason::kNone};

@@ -1,6 +1,7 @@
 #include "server/store/fingerprint.h"
 
 #include <openssl/rand.h>
+#define XXH_INLINE_ALL  // 41 bytes of constant length: inlined, it costs a third of the call
 #include <xxhash.h>
 
 #include <cstring>

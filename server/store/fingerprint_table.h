@@ -8,6 +8,11 @@
 // Thread-compatible. Cost  O(1); a hit costs 1 bucket plus 1/20 false candidates of the caller's memory.
 #pragma once
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -61,6 +66,21 @@ class FingerprintTable {
     uint32_t used = 0;
   };
 
+  // Slots of the bucket whose tag is `tag`, as a bit set.
+  static uint32_t SlotsWith(const Bucket& bucket, uint8_t tag) {
+#ifdef __SSE2__
+    // One comparison for all: the 16 bytes at the tags end with passed_by, which the mask takes away.
+    static_assert(offsetof(Bucket, tags) + 16 == sizeof(Bucket));
+    const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(bucket.tags));
+    const __m128i equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(tag)));
+    return static_cast<uint32_t>(_mm_movemask_epi8(equal)) & ((1u << kSlots) - 1);
+#else
+    uint32_t slots = 0;
+    for (int i = 0; i < kSlots; ++i) slots |= uint32_t{bucket.tags[i] == tag} << i;
+    return slots;
+#endif
+  }
+
   // Three independent slices of the fingerprint: segment, home bucket, tag.
   const Segment& SegmentOf(const Fingerprint& key) const { return segments_[key.high % kSegments]; }
   Segment& SegmentOf(const Fingerprint& key) { return segments_[key.high % kSegments]; }
@@ -90,8 +110,9 @@ BlockRef FingerprintTable::Find(const Fingerprint& key, Matches&& matches) const
   // Every bucket of a small segment may have been passed by, so the probe also ends after one round.
   for (uint32_t probes = 0; probes <= segment.bucket_mask; ++probes) {
     const Bucket& bucket = segment.buckets[b];
-    for (int i = 0; i < kSlots; ++i) {
-      if (bucket.tags[i] == tag && matches(bucket.refs[i])) return bucket.refs[i];
+    for (uint32_t slots = SlotsWith(bucket, tag); slots != 0; slots &= slots - 1) {
+      const BlockRef ref = bucket.refs[std::countr_zero(slots)];
+      if (matches(ref)) return ref;
     }
     if (bucket.passed_by == 0) return kNoBlock;
     b = (b + 1) & segment.bucket_mask;

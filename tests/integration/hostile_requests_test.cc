@@ -1,0 +1,219 @@
+// Must hold while strangers send nonsense: every request is refused with a typed error, nothing is stored, memory stays bounded, budgets
+// return to where they were, and another client's gets go on with the right bytes.
+//   hostile_requests_test [--requests=N] [--seed=N]
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "client/admin_client.h"
+#include "client/client.h"
+#include "tests/integration/command_line.h"
+#include "tests/integration/hostile_requests.h"
+#include "tests/integration/known_blocks.h"
+#include "tests/integration/server_process.h"
+
+namespace larder::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+uint64_t requests_wanted = 20'000;
+uint64_t seed = 20'260'101;
+
+constexpr int kSenders = 4;
+constexpr uint32_t kChainBlocks = 8;
+constexpr uint64_t kResidentGrowthMax = uint64_t{256} << 20;
+constexpr seconds kBudgetsReturn{15};
+
+// What came back, by kind and code, and the first answers that were wrong. Thread-safe.
+class Tally {
+ public:
+  void Add(const HostileKind& kind, const HostileRequest& request, const HostileAnswer& answer) {
+    const grpc::StatusCode code = answer.status.error_code();
+    const bool typed = code != grpc::UNKNOWN && code != grpc::INTERNAL;
+    const bool right = typed && (!kind.code || *kind.code == code) &&
+                       (code != grpc::OK || IsRefusal(request, answer));
+    std::lock_guard lock(mutex_);
+    ++counts_[{kind.name, code}];
+    ++total_;
+    if (right) return;
+    ++wrong_;
+    if (wrong_ > kShownMax) return;
+    ADD_FAILURE() << kind.name << " (" << request.method << "): code " << code << ", "
+                  << answer.status.error_message();
+  }
+
+  uint64_t total() const { return total_; }
+  uint64_t wrong() const { return wrong_; }
+  size_t kinds() const {
+    std::map<std::string, int> names;
+    for (const auto& [key, count] : counts_) ++names[key.first];
+    return names.size();
+  }
+  void Print() const {
+    for (const auto& [key, count] : counts_) {
+      std::printf("  %-32s code %2d  %8llu\n", key.first.c_str(), key.second,
+                  static_cast<unsigned long long>(count));
+    }
+  }
+
+ private:
+  static constexpr uint64_t kShownMax = 20;
+  std::mutex mutex_;
+  std::map<std::pair<std::string, int>, uint64_t> counts_;
+  uint64_t total_ = 0;
+  uint64_t wrong_ = 0;
+};
+
+class HostileRequestsTest : public ::testing::Test {
+ protected:
+  HostileRequestsTest()
+      : server_({"--dram-bytes", "256MiB"}),
+        admin_(AdminClient::Connect({.address = server_.address()}).value()),
+        good_(Client::Connect({.address = server_.address()}).value()) {}
+
+  v1::StatsResponse Stats() { return admin_->Stats().value(); }
+
+  // Puts the chain that the good client reads, and the target of the hostile ones with a lease that has ended.
+  void Prepare() {
+    good_space_ = good_->Register(KnownManifest("good", 4, 4096), "good").value()[0];
+    for (const PutResult& result : good_->Put(good_space_, KnownChain(good_space_, 1, kChainBlocks)).value()) {
+      ASSERT_EQ(result.outcome, PutOutcome::kStored) << result.message;
+    }
+    target_.manifest = KnownManifest("target", 4, 32);
+    target_.space = good_->Register(target_.manifest, "default").value()[0];
+    const auto blocks = KnownChain(target_.space, 2, 1);
+    ASSERT_EQ(good_->Put(target_.space, blocks).value()[0].outcome, PutOutcome::kStored);
+    target_.resident = blocks[0].hash;
+    const std::vector<PrefixHash> hashes = {target_.resident};
+    const auto found = good_->Lookup(target_.space, hashes, {.lease_ttl = milliseconds(50)}).value();
+    ASSERT_FALSE(found.lease_id.empty());
+    target_.lease_ended = found.lease_id;
+    while (Stats().leases() > 0) std::this_thread::sleep_for(milliseconds(10));
+  }
+
+  void SendMany(int sender, Tally* tally) {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    grpc::GenericStub stub(grpc::CreateCustomChannel(
+        server_.address(), grpc::InsecureChannelCredentials(), arguments));
+    const std::vector<HostileKind> kinds = HostileKinds();
+    std::vector<int> weights;
+    for (const HostileKind& kind : kinds) weights.push_back(kind.weight);
+    std::discrete_distribution<size_t> choose(weights.begin(), weights.end());
+    Random random(seed + static_cast<uint64_t>(sender));
+    while (started_.fetch_add(1) < requests_wanted) {
+      const HostileKind& kind = kinds[choose(random)];
+      const HostileRequest request = kind.make(random, target_);
+      tally->Add(kind, request, Send(stub, request));
+    }
+  }
+
+  // The good client: gets the whole chain again and again, until the hostile ones have ended.
+  void GetAlong() {
+    std::vector<std::byte> memory(kChainBlocks * RawBytesOf(good_space_));
+    while (!ended_.load()) {
+      std::vector<GetBlock> blocks;
+      for (uint32_t i = 0; i < kChainBlocks; ++i) {
+        const uint64_t bytes = RawBytesOf(good_space_);
+        blocks.push_back({KnownHash(1, i), std::span(memory).subspan(i * bytes, bytes)});
+      }
+      const auto results = good_->Get(good_space_, blocks);
+      bool right = results.ok();
+      for (uint32_t i = 0; i < kChainBlocks && right; ++i) {
+        right = (*results)[i].hit && IsKnown(blocks[i].hash, blocks[i].destination);
+      }
+      ++(right ? good_gets_ : bad_gets_);
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+  }
+
+  void WatchMemory() {
+    while (!ended_.load()) {
+      resident_peak_ = std::max(resident_peak_, Stats().resident_memory_bytes());
+      std::this_thread::sleep_for(milliseconds(50));
+    }
+  }
+
+  bool BudgetsAreBack() {
+    const v1::StatsResponse now = Stats();
+    return now.ingest_bytes_in_flight() == 0 && now.pinned_blocks() == 0 && now.put_streams() == 0 &&
+           now.get_streams() == 0 && now.leases() == 0;
+  }
+
+  ServerProcess server_;
+  std::unique_ptr<AdminClient> admin_;
+  std::unique_ptr<Client> good_;
+  Space good_space_;
+  HostileTarget target_;
+  std::atomic<uint64_t> started_{0};
+  std::atomic<bool> ended_{false};
+  uint64_t good_gets_ = 0;
+  uint64_t bad_gets_ = 0;
+  uint64_t resident_peak_ = 0;
+};
+
+TEST_F(HostileRequestsTest, EveryRequestIsRefusedAndNothingIsLeftBehind) {
+  Prepare();
+  const v1::StatsResponse before = Stats();
+  Tally tally;
+  const auto start = std::chrono::steady_clock::now();
+  std::thread reader([this] { GetAlong(); });
+  std::thread watcher([this] { WatchMemory(); });
+  std::vector<std::thread> senders;
+  for (int i = 0; i < kSenders; ++i) senders.emplace_back([this, i, &tally] { SendMany(i, &tally); });
+  for (std::thread& sender : senders) sender.join();
+  ended_.store(true);
+  reader.join();
+  watcher.join();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+
+  const auto give_up = std::chrono::steady_clock::now() + kBudgetsReturn;
+  while (!BudgetsAreBack() && std::chrono::steady_clock::now() < give_up) {
+    std::this_thread::sleep_for(milliseconds(20));
+  }
+  const v1::StatsResponse after = Stats();
+  tally.Print();
+  std::printf("seed %llu: %llu requests of %zu kinds in %.1f s; good client %llu gets, %llu bad; resident MiB %.1f -> "
+              "%.1f, peak %.1f\n",
+              static_cast<unsigned long long>(seed), static_cast<unsigned long long>(tally.total()),
+              tally.kinds(), elapsed.count(), static_cast<unsigned long long>(good_gets_),
+              static_cast<unsigned long long>(bad_gets_), before.resident_memory_bytes() / 1048576.0,
+              after.resident_memory_bytes() / 1048576.0, resident_peak_ / 1048576.0);
+
+  EXPECT_EQ(tally.wrong(), 0u);
+  EXPECT_GE(tally.total(), requests_wanted);
+  EXPECT_EQ(tally.kinds(), HostileKinds().size());
+  EXPECT_EQ(bad_gets_, 0u);
+  EXPECT_GE(good_gets_, requests_wanted / 200);
+  EXPECT_LE(resident_peak_, before.resident_memory_bytes() + kResidentGrowthMax);
+  EXPECT_TRUE(BudgetsAreBack()) << after.ShortDebugString();
+  EXPECT_EQ(after.stored_blocks(), before.stored_blocks());
+  EXPECT_EQ(after.evicted_blocks(), before.evicted_blocks());
+  EXPECT_EQ(after.spaces_size(), before.spaces_size());
+  EXPECT_FALSE(server_.WaitExit(milliseconds(0)).has_value()) << "the server has ended";
+}
+
+}  // namespace
+}  // namespace larder::testing
+
+int main(int argc, char** argv) {
+  ::testing::InitGoogleTest(&argc, argv);
+  using larder::testing::NumberOf;
+  larder::testing::requests_wanted =
+      NumberOf(argc, argv, "--requests=", larder::testing::requests_wanted);
+  larder::testing::seed = NumberOf(argc, argv, "--seed=", larder::testing::seed);
+  return RUN_ALL_TESTS();
+}

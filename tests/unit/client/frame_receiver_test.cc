@@ -1,0 +1,113 @@
+#include "client/frame_receiver.h"
+
+#include <random>
+
+#include "gtest/gtest.h"
+#include "tests/unit/kernels/format/sample_frame.h"
+
+namespace larder {
+namespace {
+
+using testing::Bytes;
+
+// A frame of several layers whose streams need padding, and what its reader expects.
+struct Sample {
+  explicit Sample(uint32_t tokens = 7) {
+    shape.kind = GroupKind::kAttention;
+    shape.dtype = Dtype::kBf16;
+    shape.axis_order = AxisOrder::kNhd;
+    shape.layers = 3;
+    shape.kv_heads = 2;
+    shape.head_dim_k = 5;
+    shape.head_dim_v = 3;
+    shape.tokens = 7;
+    expected.shape = shape;
+    expected.hash.size = 4;
+    expected.hash.bytes = {1, 2, 3, 4};
+    expected.space_digest.fill(7);
+    expected.manifest_digest.fill(8);
+    FrameIdentity identity;
+    identity.space_digest = expected.space_digest;
+    identity.manifest_digest = expected.manifest_digest;
+    identity.prefix_hash = expected.hash.bytes;
+    identity.prefix_hash_bytes = expected.hash.size;
+    KvShape stored = shape;
+    stored.tokens = tokens;
+    std::mt19937_64 random(1);
+    raw = testing::RandomBytes(random, *RawBytes(stored));
+    frame = BuildRawFrameHeader(identity, stored, raw);
+    for (const RawStream& stream : RawStreams(stored)) {
+      frame.insert(frame.end(), raw.begin() + stream.offset, raw.begin() + stream.offset + stream.bytes);
+      frame.resize(AlignFrame(frame.size()));
+    }
+    destination.resize(*RawBytes(shape), std::byte{0xEE});
+  }
+
+  bool Receive(const Bytes& bytes, size_t piece) {
+    FrameReceiver receiver(expected, bytes.size(), destination);
+    for (size_t at = 0; at < bytes.size(); at += piece) {
+      receiver.Write(std::span(bytes).subspan(at, std::min(piece, bytes.size() - at)));
+    }
+    return receiver.Finish();
+  }
+
+  KvShape shape;
+  ExpectedFrame expected;
+  Bytes raw, frame, destination;
+};
+
+TEST(FrameReceiverTest, WritesTheRawBlockHoweverTheFrameIsCut) {
+  for (size_t piece = 1; piece < 700; piece += 13) {
+    Sample sample;
+    ASSERT_TRUE(sample.Receive(sample.frame, piece)) << piece;
+    EXPECT_EQ(sample.destination, sample.raw);
+  }
+}
+
+TEST(FrameReceiverTest, AcceptsAPartialTailBlock) {
+  Sample sample(/*tokens=*/3);
+  ASSERT_TRUE(sample.Receive(sample.frame, 100));
+  EXPECT_TRUE(std::equal(sample.raw.begin(), sample.raw.end(), sample.destination.begin()));
+  EXPECT_EQ(sample.destination.back(), std::byte{0xEE});
+}
+
+TEST(FrameReceiverTest, EveryFlippedBitIsNoticed) {
+  const Sample good;
+  for (size_t bit = 0; bit < good.frame.size() * 8; bit += 3) {
+    Sample sample;
+    sample.frame[bit / 8] ^= static_cast<std::byte>(1 << bit % 8);
+    ASSERT_FALSE(sample.Receive(sample.frame, 1000)) << "bit " << bit;
+  }
+}
+
+TEST(FrameReceiverTest, EveryTruncationIsNoticed) {
+  const Sample good;
+  for (size_t size = 0; size < good.frame.size(); ++size) {
+    Sample sample;
+    FrameReceiver receiver(sample.expected, sample.frame.size(), sample.destination);
+    receiver.Write(std::span(good.frame).first(size));
+    ASSERT_FALSE(receiver.Finish()) << size;
+  }
+}
+
+TEST(FrameReceiverTest, AnotherBlocksFrameIsRefused) {
+  const auto refused = [](auto&& change) {
+    Sample sample;
+    change(sample.expected);
+    EXPECT_FALSE(sample.Receive(sample.frame, 1000));
+  };
+  refused([](ExpectedFrame& e) { e.hash.bytes[0] ^= 1; });
+  refused([](ExpectedFrame& e) { e.space_digest[0] ^= 1; });
+  refused([](ExpectedFrame& e) { e.manifest_digest[0] ^= 1; });
+  refused([](ExpectedFrame& e) { e.shape.kv_heads = 1; });
+  refused([](ExpectedFrame& e) { e.shape.tokens = 5; });
+}
+
+TEST(FrameReceiverTest, BytesPastTheFrameAreRefused) {
+  Sample sample;
+  sample.frame.resize(sample.frame.size() + 1);
+  EXPECT_FALSE(sample.Receive(sample.frame, 1000));
+}
+
+}  // namespace
+}  // namespace larder

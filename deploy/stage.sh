@@ -3,7 +3,7 @@
 #
 #   stage NAME LOG COMMAND...   runs COMMAND with its output in LOG. Prints one line with the outcome and the duration; while it runs
 #                               and stderr is a terminal, that line shows the seconds and the log's last line. When COMMAND fails,
-#                               shows the log's end and returns COMMAND's status.
+#                               shows what failed in the log and returns COMMAND's status.
 #   stage_stop                  ends the running stage and everything it started. Call it from an EXIT trap.
 
 stage_pid=""
@@ -17,6 +17,16 @@ _stage_progress() {  # NAME LOG BEGIN: one refreshed line until the command ends
     sleep 0.3
   done
   printf '\r\033[K' >&2
+}
+
+_stage_excerpt() {  # LOG: what a reader needs first: from ninja's first failed command on, else the end
+  local from
+  from=$(grep -an -m 1 '^FAILED: ' "$1" | cut -d: -f1 || true)
+  if [[ -n $from ]]; then
+    tail -n "+$from" "$1" | grep -av '^\[' | head -n 40
+  else
+    tail -n 40 "$1"
+  fi | sed 's/^/    /'
 }
 
 stage() {
@@ -34,8 +44,8 @@ stage() {
   if ((rc == 0)); then
     printf '%-28s ok %6ds\n' "$name" "$((SECONDS - begin))"
   else
-    printf '%-28s FAILED %2ds (exit %d); the end of %s:\n' "$name" "$((SECONDS - begin))" "$rc" "$log"
-    tail -n "${stage_tail_lines:-40}" "$log" | sed 's/^/    /'
+    printf '%-28s FAILED %2ds (exit %d); from %s:\n' "$name" "$((SECONDS - begin))" "$rc" "$log"
+    _stage_excerpt "$log"
   fi
   return "$rc"
 }

@@ -89,9 +89,9 @@ class HostileRequestsTest : public ::testing::Test {
   // Puts the chain that the good client reads, and the target of the hostile ones with a lease that has ended.
   void Prepare() {
     good_space_ = good_->Register(KnownManifest("good", 4, 4096), "good").value()[0];
-    for (const PutResult& result : good_->Put(good_space_, KnownChain(good_space_, 1, kChainBlocks)).value()) {
-      ASSERT_EQ(result.outcome, PutOutcome::kStored) << result.message;
-    }
+    const auto stored = good_->Put(good_space_, KnownChain(good_space_, 1, kChainBlocks));
+    ASSERT_TRUE(stored.ok()) << stored.status();
+    for (const PutResult& result : *stored) ASSERT_EQ(result.outcome, PutOutcome::kStored);
     target_.manifest = KnownManifest("target", 4, 32);
     target_.space = good_->Register(target_.manifest, "default").value()[0];
     const auto blocks = KnownChain(target_.space, 2, 1);

@@ -22,6 +22,7 @@ inline constexpr uint32_t kKnownBlockTokens = 16;
 inline v1::Manifest KnownManifest(const std::string& model, uint32_t layers, uint32_t row_bytes) {
   v1::Manifest manifest;
   manifest.set_model(model);
+  manifest.set_weights_digest("known");
   manifest.set_dtype(v1::DTYPE_UINT8);
   manifest.set_scale_location(v1::SCALE_LOCATION_IN_BLOCK);
   manifest.set_axis_order(v1::AXIS_ORDER_NHD);

@@ -1,6 +1,8 @@
 // A whole server and real clients in one process, over loopback gRPC.
 #include "server/server.h"
 
+#include <grpcpp/grpcpp.h>
+
 #include <cstring>
 #include <future>
 #include <thread>

@@ -64,9 +64,9 @@ absl::StatusOr<v1::EvictResponse> AdminClient::Evict(const v1::EvictRequest& req
 }
 
 absl::StatusOr<v1::QuarantineResponse> AdminClient::Quarantine(const CallOptions& call) {
-  return Call<v1::QuarantineResponse>(channel_, v1::QuarantineRequest(), call, [](auto stub, auto... arguments) {
-    stub->Quarantine(arguments...);
-  });
+  return Call<v1::QuarantineResponse>(
+      channel_, v1::QuarantineRequest(), call,
+      [](auto stub, auto... arguments) { stub->Quarantine(arguments...); });
 }
 
 }  // namespace larder

@@ -24,7 +24,8 @@ class AdminClient {
   absl::StatusOr<v1::SpacesResponse> Spaces(const CallOptions& call = {});
   absl::StatusOr<std::string> ConfigYaml(const CallOptions& call = {});
   absl::Status Drain(const CallOptions& call = {});
-  absl::StatusOr<v1::EvictResponse> Evict(const v1::EvictRequest& request, const CallOptions& call = {});
+  absl::StatusOr<v1::EvictResponse> Evict(const v1::EvictRequest& request,
+                                          const CallOptions& call = {});
   absl::StatusOr<v1::QuarantineResponse> Quarantine(const CallOptions& call = {});
 
  private:

@@ -11,7 +11,8 @@
 namespace larder {
 namespace {
 
-// A peer that vanished without closing its connection is noticed after interval + timeout, whatever the calls' deadlines.
+// A peer that vanished without closing its connection is noticed after interval + timeout, whatever
+// the calls' deadlines.
 constexpr int kKeepaliveIntervalMs = 10'000;
 constexpr int kKeepaliveTimeoutMs = 5'000;
 // How soon a lost connection is tried again: a restarted server is back within about a second.
@@ -35,8 +36,9 @@ std::shared_ptr<grpc::Channel> Open(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectFirstMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectFirstMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
-  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);               // retries are ours (retry.h)
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);    // one connection per Client, not per process
+  arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // retries are ours (retry.h)
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,
+                   1);  // one connection per Client, not per process
   return grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
 }
 
@@ -57,12 +59,14 @@ void Channel::Prepare(grpc::ClientContext& context, SystemTime deadline) const {
 
 // One call with its retries. Kept alive by whichever attempt or wait is pending.
 struct Channel::Retrying {
-  Retrying(std::shared_ptr<Channel> channel_in, SystemTime deadline_in, Attempt attempt_in, Report done_in)
+  Retrying(std::shared_ptr<Channel> channel_in, SystemTime deadline_in, Attempt attempt_in,
+           Report done_in)
       : channel(std::move(channel_in)),
         deadline(deadline_in),
         attempt(std::move(attempt_in)),
         done(std::move(done_in)),
-        backoff(channel->options_.backoff_first, channel->options_.backoff_max, channel->NextSeed()) {}
+        backoff(channel->options_.backoff_first, channel->options_.backoff_max,
+                channel->NextSeed()) {}
 
   std::shared_ptr<Channel> channel;
   SystemTime deadline;
@@ -86,7 +90,8 @@ void Channel::Run(SystemTime deadline, Attempt attempt, Report done) {
     done(ServerUnreachable(options_.address, "this client is being destroyed"));
     return;
   }
-  Step(std::make_shared<Retrying>(shared_from_this(), deadline, std::move(attempt), std::move(done)));
+  Step(std::make_shared<Retrying>(shared_from_this(), deadline, std::move(attempt),
+                                  std::move(done)));
 }
 
 void Channel::Step(std::shared_ptr<Retrying> call) {
@@ -98,8 +103,12 @@ void Channel::Step(std::shared_ptr<Retrying> call) {
       std::lock_guard lock(channel.mutex_);
       closed = channel.closed_;
     }
-    const bool again = !closed && IsRetryable(status) && call->retries < channel.options_.retries_max &&
-                       wake < call->deadline;
+    // Only Close cancels calls here. Otherwise the server did: gRPC ends so what meets a server that is shutting down.
+    if (!closed && absl::IsCancelled(status)) {
+      status = ServerUnreachable(channel.options_.address, "it ended the call");
+    }
+    const bool again = !closed && IsRetryable(status) &&
+                       call->retries < channel.options_.retries_max && wake < call->deadline;
     if (again) {
       ++call->retries;
       call->alarm.Set(wake, [call](bool) { call->channel->Step(call); });
@@ -133,7 +142,8 @@ Channel::InFlight::InFlight(Channel& channel, grpc::ClientContext* context)
 
 Channel::InFlight::~InFlight() {
   std::lock_guard lock(channel_.mutex_);
-  channel_.contexts_.erase(std::find(channel_.contexts_.begin(), channel_.contexts_.end(), context_));
+  channel_.contexts_.erase(
+      std::find(channel_.contexts_.begin(), channel_.contexts_.end(), context_));
 }
 
 }  // namespace larder

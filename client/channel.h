@@ -1,4 +1,5 @@
-// One connection to one server, and how calls run on it: deadline, client id, retry. Internal to the client library.
+// One connection to one server, and how calls run on it: deadline, client id, retry. Internal to
+// the client library.
 #pragma once
 
 #include <grpcpp/generic/generic_stub.h>
@@ -34,8 +35,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
   // Sets the deadline and the client id of one attempt.
   void Prepare(grpc::ClientContext& context, SystemTime deadline) const;
 
-  // Runs `attempt` until it succeeds, fails for good, or the deadline leaves no room for another wait; then calls `done` once.
-  // attempt(report) starts one attempt and calls report(status) when it ends, on any thread.
+  // Runs `attempt` until it succeeds, fails for good, or the deadline leaves no room for another
+  // wait; then calls `done` once. attempt(report) starts one attempt and calls report(status) when
+  // it ends, on any thread.
   using Report = std::function<void(absl::Status)>;
   using Attempt = std::function<void(Report report)>;
   void Run(SystemTime deadline, Attempt attempt, Report done);

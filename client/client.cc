@@ -21,7 +21,8 @@ namespace larder {
 
 namespace {
 
-// One call of the Cache service, waited for. start(stub, context, request, response, callback) issues it.
+// One call of the Cache service, waited for. start(stub, context, request, response, callback)
+// issues it.
 template <typename Response, typename Request, typename Start>
 absl::StatusOr<Response> Call(const std::shared_ptr<Channel>& channel, const Request& request,
                               const CallOptions& options, Start start) {
@@ -52,7 +53,8 @@ LookupResult ResultOf(const v1::LookupResponse& response) {
 
 }  // namespace
 
-// The channel, and the manifests that were registered through it, so that a restarted server can be told again.
+// The channel, and the manifests that were registered through it, so that a restarted server can be
+// told again.
 class Client::Impl : public std::enable_shared_from_this<Impl> {
  public:
   explicit Impl(const ClientOptions& options) : channel_(std::make_shared<Channel>(options)) {}
@@ -64,8 +66,8 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
     registrations_[space] = registration;
   }
 
-  // Runs `attempt`; when the server does not know the space (any failed precondition: it may have restarted), registers its manifest again
-  // and tries once more.
+  // Runs `attempt`; when the server does not know the space (any failed precondition: it may have
+  // restarted), registers its manifest again and tries once more.
   void RunRegistered(SpaceId space, SystemTime deadline, Channel::Attempt attempt,
                      Channel::Report done) {
     const auto self = shared_from_this();
@@ -75,13 +77,14 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
         done(std::move(status));
         return;
       }
-      self->RegisterAgain(*registration, deadline, [self, deadline, attempt, done](absl::Status registered) {
-        if (!registered.ok()) {
-          done(std::move(registered));
-        } else {
-          self->channel_->Run(deadline, attempt, done);
-        }
-      });
+      self->RegisterAgain(*registration, deadline,
+                          [self, deadline, attempt, done](absl::Status registered) {
+                            if (!registered.ok()) {
+                              done(std::move(registered));
+                            } else {
+                              self->channel_->Run(deadline, attempt, done);
+                            }
+                          });
     });
   }
 
@@ -97,7 +100,9 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
                      Channel::Report done) {
     CallUnary<v1::RegisterManifestResponse>(
         channel_, deadline, registration,
-        [stub = channel_->cache().async()](auto... arguments) { stub->RegisterManifest(arguments...); },
+        [stub = channel_->cache().async()](auto... arguments) {
+          stub->RegisterManifest(arguments...);
+        },
         [done = std::move(done)](auto response) { done(response.status()); });
   }
 
@@ -146,7 +151,8 @@ absl::StatusOr<std::vector<Space>> Client::Register(const v1::Manifest& manifest
       [](auto stub, auto... arguments) { stub->RegisterManifest(arguments...); });
   if (!response.ok()) return response.status();
 
-  // The digests are computed here too: a server that computes others would answer with other bytes' blocks.
+  // The digests are computed here too: a server that computes others would answer with other bytes'
+  // blocks.
   const Digest manifest_digest = ManifestDigest(*plain);
   const std::string tenant_name = tenant.empty() ? "default" : std::string(tenant);
   if (response->spaces_size() != static_cast<int>(plain->groups.size())) {
@@ -171,7 +177,8 @@ void Client::LookupAsync(const Space& space, std::span<const PrefixHash> hashes,
                          const LookupOptions& options,
                          std::function<void(absl::StatusOr<LookupResult>)> done) {
   if (hashes.empty() || hashes.size() > kLookupHashesMax) {
-    done(InvalidField("hashes", absl::StrCat(hashes.size()), absl::StrCat("1 to ", kLookupHashesMax)));
+    done(InvalidField("hashes", absl::StrCat(hashes.size()),
+                      absl::StrCat("1 to ", kLookupHashesMax)));
     return;
   }
   auto request = std::make_shared<v1::LookupRequest>();
@@ -179,15 +186,17 @@ void Client::LookupAsync(const Space& space, std::span<const PrefixHash> hashes,
   request->mutable_prefix_hashes()->Reserve(static_cast<int>(hashes.size()));
   for (const PrefixHash& hash : hashes) request->add_prefix_hashes(std::string(hash.view()));
   request->set_fidelity_min(static_cast<v1::Fidelity>(options.fidelity_min));
-  if (options.lease_ttl.count() > 0) *request->mutable_lease_ttl() = DurationToWire(options.lease_ttl);
+  if (options.lease_ttl.count() > 0)
+    *request->mutable_lease_ttl() = DurationToWire(options.lease_ttl);
 
   const SystemTime deadline = DeadlineOf(options);
   auto response = std::make_shared<v1::LookupResponse>();
   impl_->RunRegistered(
       space.id, deadline,
       [channel = impl_->channel().get(), deadline, request, response](Channel::Report report) {
-        StartUnary(*channel, deadline, request.get(), response.get(), std::move(report),
-                   [channel](auto... arguments) { channel->cache().async()->Lookup(arguments...); });
+        StartUnary(
+            *channel, deadline, request.get(), response.get(), std::move(report),
+            [channel](auto... arguments) { channel->cache().async()->Lookup(arguments...); });
       },
       [response, done = std::move(done)](absl::Status status) {
         if (status.ok()) {
@@ -250,7 +259,8 @@ void Client::GetAsync(const Space& space, std::span<const GetBlock> blocks,
   work->results.resize(blocks.size());
   for (uint32_t i = 0; i < blocks.size(); ++i) work->pending.push_back(i);
   const SystemTime deadline = DeadlineOf(options);
-  const Channel::Attempt attempt = [channel = impl_->channel(), work, deadline](Channel::Report report) {
+  const Channel::Attempt attempt = [channel = impl_->channel(), work,
+                                    deadline](Channel::Report report) {
     StartGet(channel, work, deadline, std::move(report));
   };
   const auto finish = [work, done = std::move(done)](absl::Status status) {
@@ -283,7 +293,7 @@ absl::StatusOr<bool> Client::Release(std::string_view lease_id, const CallOption
   request.set_lease_id(std::string(lease_id));
   const auto response =
       Call<v1::ReleaseResponse>(impl_->channel(), request, call,
-                          [](auto stub, auto... arguments) { stub->Release(arguments...); });
+                                [](auto stub, auto... arguments) { stub->Release(arguments...); });
   if (!response.ok()) return response.status();
   return response->released();
 }
@@ -295,7 +305,7 @@ absl::StatusOr<Milliseconds> Client::Renew(std::string_view lease_id, Millisecon
   *request.mutable_lease_ttl() = DurationToWire(ttl);
   const auto response =
       Call<v1::RenewResponse>(impl_->channel(), request, call,
-                          [](auto stub, auto... arguments) { stub->Renew(arguments...); });
+                              [](auto stub, auto... arguments) { stub->Renew(arguments...); });
   if (!response.ok()) return response.status();
   return FromWire(response->lease_ttl());
 }
@@ -308,7 +318,7 @@ absl::StatusOr<uint32_t> Client::Retain(const Space& space, std::span<const Pref
   *request.mutable_retention() = ToWire(retention);
   const auto response =
       Call<v1::RetainResponse>(impl_->channel(), request, call,
-                          [](auto stub, auto... arguments) { stub->Retain(arguments...); });
+                               [](auto stub, auto... arguments) { stub->Retain(arguments...); });
   if (!response.ok()) return response.status();
   return response->retained_blocks();
 }

@@ -7,12 +7,14 @@
 //   (*client)->Release(found->lease_id).IgnoreError();  // the lease ends by itself otherwise
 //   auto put = (*client)->Put(*space, missing, {});
 //
-// Every call has a deadline (CallOptions) and ends by then. UNAVAILABLE and RESOURCE_EXHAUSTED are retried inside it, with exponential
-// back-off and full jitter; a server that has forgotten a space (restart) is told the manifest again. Nothing else is retried.
-// A miss, or a block that could not be stored, is a result, not an error; a Status is about the whole call.
+// Every call has a deadline (CallOptions) and ends by then. UNAVAILABLE and RESOURCE_EXHAUSTED are
+// retried inside it, with exponential back-off and full jitter; a server that has forgotten a space
+// (restart) is told the manifest again. Nothing else is retried. A miss, or a block that could not
+// be stored, is a result, not an error; a Status is about the whole call.
 //
-// Asynchronous forms call `done` exactly once, on a library thread; it must not block. The synchronous forms wait for it.
-// Thread-safe. Destroying the client cancels what is in flight and waits for every `done`.
+// Asynchronous forms call `done` exactly once, on a library thread; it must not block. The
+// synchronous forms wait for it. Thread-safe. Destroying the client cancels what is in flight and
+// waits for every `done`.
 #pragma once
 
 #include <chrono>
@@ -90,8 +92,9 @@ struct Retention {
   Milliseconds ttl{0};                // zero: never expires
 };
 
-// Raw bytes of one block in kv_layout.h order. `raw` is read by the transport until its last owner is gone, which may be after the call
-// has ended (a peer that stopped reading): ownership is shared so that no call has to wait for that.
+// Raw bytes of one block in kv_layout.h order. `raw` is read by the transport until its last owner
+// is gone, which may be after the call has ended (a peer that stopped reading): ownership is shared
+// so that no call has to wait for that.
 struct PutBlock {
   PrefixHash hash;
   PrefixHash parent;  // empty for the first block of a chain
@@ -108,8 +111,8 @@ struct PutResult {
   uint64_t frame_bytes = 0;  // stored size
 };
 
-// One block to fetch into caller memory. `destination` must hold a full raw block (RawBytes of the space's shape)
-// and stay valid until the call ends; nothing is written to it afterwards.
+// One block to fetch into caller memory. `destination` must hold a full raw block (RawBytes of the
+// space's shape) and stay valid until the call ends; nothing is written to it afterwards.
 struct GetBlock {
   PrefixHash hash;
   std::span<std::byte> destination;
@@ -123,7 +126,8 @@ struct GetOptions : CallOptions {
 struct GetResult {
   bool hit = false;
   MissReason miss_reason = MissReason::kNone;
-  uint64_t raw_bytes = 0;  // written to destination; on a miss the destination's content is unspecified
+  uint64_t raw_bytes =
+      0;  // written to destination; on a miss the destination's content is unspecified
   uint32_t tokens = 0;
   uint64_t frame_bytes = 0;
 };
@@ -132,8 +136,9 @@ using PutOptions = CallOptions;
 
 class Client {
  public:
-  // Checks the address and the server's contract version. INVALID_ARGUMENT, UNAVAILABLE (server not there within the timeout),
-  // FAILED_PRECONDITION (another major version, or a chained hash that differs from ours).
+  // Checks the address and the server's contract version. INVALID_ARGUMENT, UNAVAILABLE (server not
+  // there within the timeout), FAILED_PRECONDITION (another major version, or a chained hash that
+  // differs from ours).
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options,
                                                          const CallOptions& call = {});
   ~Client();

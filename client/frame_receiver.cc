@@ -26,7 +26,8 @@ size_t FrameReceiver::GatherHeader(std::span<const std::byte> piece) {
   size_t taken = 0;
   const auto take_up_to = [&](size_t size) {
     const size_t step = std::min(size - header_region_.size(), piece.size() - taken);
-    header_region_.insert(header_region_.end(), piece.begin() + taken, piece.begin() + taken + step);
+    header_region_.insert(header_region_.end(), piece.begin() + taken,
+                          piece.begin() + taken + step);
     taken += step;
   };
   if (header_bytes_ == 0) {

@@ -1,5 +1,6 @@
-// Takes one frame as it arrives, cut anywhere; checks that it is the block that was asked for; verifies every checksum; and writes the raw
-// block straight into the caller's memory: one copy, no frame is ever held whole.
+// Takes one frame as it arrives, cut anywhere; checks that it is the block that was asked for;
+// verifies every checksum; and writes the raw block straight into the caller's memory: one copy, no
+// frame is ever held whole.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,8 @@ struct ExpectedFrame {
 // Confined to the call that uses it. `destination` must outlive it.
 class FrameReceiver {
  public:
-  FrameReceiver(const ExpectedFrame& expected, uint64_t frame_bytes, std::span<std::byte> destination)
+  FrameReceiver(const ExpectedFrame& expected, uint64_t frame_bytes,
+                std::span<std::byte> destination)
       : expected_(expected), frame_bytes_(frame_bytes), destination_(destination) {}
 
   // False after the first fault; the rest may still be fed and is ignored.
@@ -47,9 +49,9 @@ class FrameReceiver {
   uint32_t header_bytes_ = 0;  // 0: not known yet
   FrameView frame_;
   std::optional<FrameVerifier> verifier_;
-  uint64_t offset_ = 0;     // within the frame, of the next payload byte
-  size_t stream_ = 0;       // that it belongs to, or whose padding it is
-  uint64_t raw_offset_ = 0; // of stream_ in the destination
+  uint64_t offset_ = 0;      // within the frame, of the next payload byte
+  size_t stream_ = 0;        // that it belongs to, or whose padding it is
+  uint64_t raw_offset_ = 0;  // of stream_ in the destination
   bool faulty_ = false;
 };
 

@@ -83,11 +83,13 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
   }
 
   absl::Status OnPayload(const PartHead& head, std::span<const std::byte> payload) override {
-    if (!receiver_ || head.index != next_) return BrokenStream("payload of no block", "payload of the last hit");
+    if (!receiver_ || head.index != next_)
+      return BrokenStream("payload of no block", "payload of the last hit");
     const uint32_t index = work_->pending[next_];
     GetResult& result = work_->results[index];
     received_ += payload.size();
-    if (received_ > result.frame_bytes) return BrokenStream("payload beyond its frame", "frame_bytes bytes");
+    if (received_ > result.frame_bytes)
+      return BrokenStream("payload beyond its frame", "frame_bytes bytes");
     receiver_->Write(payload);
     if (received_ < result.frame_bytes) return absl::OkStatus();
     if (receiver_->Finish()) {
@@ -139,8 +141,9 @@ absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks) {
     const std::string field = absl::StrCat("blocks[", i, "].");
     if (blocks[i].hash.empty()) return InvalidField(field + "hash", "empty", "1 to 32 bytes");
     if (blocks[i].destination.size() < raw_bytes) {
-      return InvalidField(field + "destination", absl::StrCat(blocks[i].destination.size(), " bytes"),
-                          absl::StrCat(raw_bytes, " bytes or more, for a full block of this space"));
+      return InvalidField(
+          field + "destination", absl::StrCat(blocks[i].destination.size(), " bytes"),
+          absl::StrCat(raw_bytes, " bytes or more, for a full block of this space"));
     }
   }
   return absl::OkStatus();

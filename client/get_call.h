@@ -1,4 +1,5 @@
-// One Get call: receives frames, verifies them, writes the raw blocks into the caller's memory. Internal to the client library.
+// One Get call: receives frames, verifies them, writes the raw blocks into the caller's memory.
+// Internal to the client library.
 #pragma once
 
 #include <functional>
@@ -18,8 +19,8 @@ struct GetWork {
   std::vector<GetBlock> blocks;
   GetOptions options;
   std::vector<GetResult> results;
-  // Blocks still to fetch. After a first round it holds those whose bytes did not match their checksums: they are asked for once more, and
-  // the server verifies its copy first.
+  // Blocks still to fetch. After a first round it holds those whose bytes did not match their
+  // checksums: they are asked for once more, and the server verifies its copy first.
   std::vector<uint32_t> pending;
   bool verify_at_server = false;
 };
@@ -27,8 +28,8 @@ struct GetWork {
 // Faults that need no server.
 absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks);
 
-// Streams the pending blocks once and leaves in `work->pending` those that arrived damaged. Nothing is written to any destination after
-// `report` has been called.
+// Streams the pending blocks once and leaves in `work->pending` those that arrived damaged. Nothing
+// is written to any destination after `report` has been called.
 void StartGet(const std::shared_ptr<Channel>& channel, std::shared_ptr<GetWork> work,
               SystemTime deadline, Channel::Report report);
 

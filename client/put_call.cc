@@ -181,8 +181,9 @@ absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks) {
     const PutBlock& block = blocks[i];
     if (block.hash.empty()) return InvalidField(field + "hash", "empty", "1 to 32 bytes");
     if (block.tokens > space.shape.tokens) {
-      return InvalidField(field + "tokens", absl::StrCat(block.tokens),
-                          absl::StrCat("at most the manifest's block_tokens, ", space.shape.tokens));
+      return InvalidField(
+          field + "tokens", absl::StrCat(block.tokens),
+          absl::StrCat("at most the manifest's block_tokens, ", space.shape.tokens));
     }
     const auto raw_bytes = RawBytes(ShapeOf(space, block));
     if (!raw_bytes || block.raw == nullptr || block.raw_bytes != *raw_bytes) {

@@ -1,4 +1,5 @@
-// One Put call: builds frames over the caller's memory, streams them, reads the outcomes. Internal to the client library.
+// One Put call: builds frames over the caller's memory, streams them, reads the outcomes. Internal
+// to the client library.
 #pragma once
 
 #include <functional>
@@ -21,7 +22,8 @@ struct PutWork {
   std::vector<PutResult> results;
 };
 
-// Faults that need no server: sizes that do not fit the space's shape, empty hashes, too many blocks.
+// Faults that need no server: sizes that do not fit the space's shape, empty hashes, too many
+// blocks.
 absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks);
 
 // Streams the batch once; `work->results` is filled when report gets Ok.

@@ -14,8 +14,8 @@
 
 namespace larder {
 
-// One attempt. start(context, request, response, callback) issues the call on a stub's async interface. `request` and `response` must live
-// until `report` is called.
+// One attempt. start(context, request, response, callback) issues the call on a stub's async
+// interface. `request` and `response` must live until `report` is called.
 template <typename Request, typename Response, typename Start>
 void StartUnary(Channel& channel, SystemTime deadline, const Request* request, Response* response,
                 Channel::Report report, Start start) {
@@ -27,10 +27,11 @@ void StartUnary(Channel& channel, SystemTime deadline, const Request* request, R
   channel.Prepare(attempt->context, deadline);
   attempt->in_flight.emplace(channel, &attempt->context);
   response->Clear();
-  start(&attempt->context, request, response, [attempt, report = std::move(report)](grpc::Status status) {
-    attempt->in_flight.reset();
-    report(FromGrpcStatus(status));
-  });
+  start(&attempt->context, request, response,
+        [attempt, report = std::move(report)](grpc::Status status) {
+          attempt->in_flight.reset();
+          report(FromGrpcStatus(status));
+        });
 }
 
 // A call with its retries; `done` is called exactly once.
@@ -45,7 +46,8 @@ void CallUnary(const std::shared_ptr<Channel>& channel, SystemTime deadline, con
   channel->Run(
       deadline,
       [channel = channel.get(), deadline, messages, start](Channel::Report report) {
-        StartUnary(*channel, deadline, &messages->request, &messages->response, std::move(report), start);
+        StartUnary(*channel, deadline, &messages->request, &messages->response, std::move(report),
+                   start);
       },
       [messages, done = std::move(done)](absl::Status status) {
         if (status.ok()) {

@@ -26,7 +26,7 @@ _stage_excerpt() {  # LOG: what a reader needs first: from ninja's first failed 
     tail -n "+$from" "$1" | grep -av '^\[' | head -n 40
   else
     tail -n 40 "$1"
-  fi | sed 's/^/    /'
+  fi | sed 's/^/    /' || true  # head may close the pipe early
 }
 
 stage() {

@@ -18,7 +18,7 @@ namespace {
 constexpr char kExamples[] = R"(Examples:
   larderd --dram-bytes 64GiB
   larderd --config larderd.yaml --log-level debug    (flags win over the file)
-  larderd --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0    (free ports; the ready line on stdout names them)
+  larderd --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0    (free ports: see the ready line)
 )";
 
 // The file's text, or nullopt when it can not be read whole.

@@ -1,4 +1,5 @@
-// larderd: the Larder server. Prints one JSON line on stdout when it serves; logs go to stderr; SIGTERM and SIGINT drain.
+// larderd: the Larder server. Prints one JSON line on stdout when it serves; logs go to stderr;
+// SIGTERM and SIGINT drain.
 #include <signal.h>
 #include <unistd.h>
 
@@ -16,7 +17,8 @@ namespace {
 constexpr int kExitStartFailed = 1;
 constexpr int kExitBadConfig = 2;
 
-// Waits for a signal that ends the server. They are blocked in every thread, so that only this wait sees them.
+// Waits for a signal that ends the server. They are blocked in every thread, so that only this wait
+// sees them.
 int WaitForEnd(const sigset_t& signals) {
   int signal = 0;
   while (sigwait(&signals, &signal) != 0) {

@@ -26,18 +26,21 @@ namespace larder::server {
 namespace {
 
 constexpr auto kJanitorInterval = std::chrono::milliseconds(100);
-// A peer that vanished without closing its connection is noticed after interval + timeout; until then its pins stay.
+// A peer that vanished without closing its connection is noticed after interval + timeout; until
+// then its pins stay.
 constexpr int kKeepaliveIntervalMs = 10'000;
 constexpr int kKeepaliveTimeoutMs = 5'000;
 // Clients may ping as often as this without being told to calm down.
 constexpr int kPingIntervalMinMs = 5'000;
-// Transports let go of the last frames a moment after shutdown; a bug would show as a hang, so the wait is bounded.
+// Transports let go of the last frames a moment after shutdown; a bug would show as a hang, so the
+// wait is bounded.
 constexpr auto kLastPinsTimeout = std::chrono::seconds(5);
 constexpr size_t kInstanceIdBytes = 16;
 
 std::string RandomInstanceId() {
   std::string id(kInstanceIdBytes, '\0');
-  LARDER_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
+  LARDER_CHECK(
+      RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
   return id;
 }
 
@@ -122,7 +125,8 @@ struct Server::State {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
   if (const absl::Status status = config.Validate(); !status.ok()) return status;
-  auto arena = HostArena::Create({.bytes = config.dram_bytes, .huge_pages = config.dram_huge_pages});
+  auto arena =
+      HostArena::Create({.bytes = config.dram_bytes, .huge_pages = config.dram_huge_pages});
   if (!arena.ok()) return arena.status();
   auto state = std::make_unique<State>(config, *std::move(arena));
   State* const shared = state.get();
@@ -135,17 +139,19 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
   builder.RegisterService(&state->admin);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveIntervalMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kPingIntervalMinMs);
-  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);  // a second server on the port must fail, not share it
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kPingIntervalMinMs);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT,
+                             0);  // a second server on the port must fail, not share it
   state->grpc_server = builder.BuildAndStart();
   if (state->grpc_server == nullptr || port == 0) {
     return InvalidField("listen", config.listen, "an address of this host whose port is free");
   }
   state->listen = config.listen.substr(0, config.listen.rfind(':') + 1) + std::to_string(port);
 
-  auto http = HttpEndpoint::Start(
-      config.metrics_listen, {[shared] { return shared->metrics.Scrape(); },
-                              [shared] { return !shared->store.draining(); }});
+  auto http =
+      HttpEndpoint::Start(config.metrics_listen, {[shared] { return shared->metrics.Scrape(); },
+                                                  [shared] { return !shared->store.draining(); }});
   if (!http.ok()) return http.status();
   state->http = *std::move(http);
   state->janitor = std::make_unique<Janitor>(state->store, state->gate);

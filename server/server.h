@@ -1,4 +1,5 @@
-// The server: builds everything from a Config, listens, and drains. One per process in larderd; tests start several.
+// The server: builds everything from a Config, listens, and drains. One per process in larderd;
+// tests start several.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,8 @@ namespace larder::server {
 
 class Server {
  public:
-  // Listening when it returns. INVALID_ARGUMENT when an address can not be bound, RESOURCE_EXHAUSTED when the memory can not be reserved.
+  // Listening when it returns. INVALID_ARGUMENT when an address can not be bound,
+  // RESOURCE_EXHAUSTED when the memory can not be reserved.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const Config& config);
   ~Server();  // Drain(), then frees everything
 
@@ -19,7 +21,8 @@ class Server {
   const std::string& listen() const;
   const std::string& metrics_listen() const;
 
-  // Stops admission, lets calls in flight end within drain_timeout, cancels the rest. Idempotent. Thread-safe.
+  // Stops admission, lets calls in flight end within drain_timeout, cancels the rest. Idempotent.
+  // Thread-safe.
   void Drain();
 
  private:

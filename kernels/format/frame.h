@@ -1,21 +1,26 @@
-// The frame: stored and shipped form of one KV block. FORMAT.md beside this file is the grammar with a worked example.
+// The frame: stored and shipped form of one KV block. FORMAT.md beside this file is the grammar
+// with a worked example.
 //
-//   [FrameHeader 256 B][CodecDescriptor 64 B]*[StreamEntry 48 B]*[zero to a multiple of 64]   <- header region, header_bytes
-//   [stream 0][zero to 64][stream 1][zero to 64]...                                            <- payload, layer-major
+//   [FrameHeader 256 B][CodecDescriptor 64 B]*[StreamEntry 48 B]*[zero to a multiple of 64]   <-
+//   header region, header_bytes [stream 0][zero to 64][stream 1][zero to 64]... <- payload,
+//   layer-major
 //
-// Integrity is a two-level tree: every stream's XXH3-128 stands in its StreamEntry, and `root` is the XXH3-128 of the header region (with
-// the root field zero). So one pass over the bytes verifies everything, layers can be verified as they arrive, and equal roots mean equal
-// frames. Padding must be zero and is checked. XXH3 finds faults, not forgers: see FORMAT.md, Downsides.
+// Integrity is a two-level tree: every stream's XXH3-128 stands in its StreamEntry, and `root` is
+// the XXH3-128 of the header region (with the root field zero). So one pass over the bytes verifies
+// everything, layers can be verified as they arrive, and equal roots mean equal frames. Padding
+// must be zero and is checked. XXH3 finds faults, not forgers: see FORMAT.md, Downsides.
 //
-// Bytes of a frame are untrusted: FrameView::Parse checks every offset, count and enum before anything is used.
-// Little-endian. Readers refuse another major version, an unknown descriptor and any set reserved bit.
-// Every type here is thread-compatible. No allocation grows with untrusted counts beyond kFrameHeaderBytesMax.
+// Bytes of a frame are untrusted: FrameView::Parse checks every offset, count and enum before
+// anything is used. Little-endian. Readers refuse another major version, an unknown descriptor and
+// any set reserved bit. Every type here is thread-compatible. No allocation grows with untrusted
+// counts beyond kFrameHeaderBytesMax.
 //
-//   FrameView view;                                                     // a frame of which `bytes` holds all
-//   if (FrameFault fault = FrameView::Parse(bytes, &view); fault != FrameFault::kNone) return FrameError(fault);
-//   FrameVerifier verifier(view);
-//   verifier.Update(bytes.subspan(view.header().header_bytes));         // or piece by piece, as it arrives
-//   if (FrameFault fault = verifier.Finish(); fault != FrameFault::kNone) return FrameError(fault);
+//   FrameView view;                                                     // a frame of which `bytes`
+//   holds all if (FrameFault fault = FrameView::Parse(bytes, &view); fault != FrameFault::kNone)
+//   return FrameError(fault); FrameVerifier verifier(view);
+//   verifier.Update(bytes.subspan(view.header().header_bytes));         // or piece by piece, as it
+//   arrives if (FrameFault fault = verifier.Finish(); fault != FrameFault::kNone) return
+//   FrameError(fault);
 #pragma once
 
 #include <array>
@@ -33,9 +38,12 @@ namespace larder {
 inline constexpr uint32_t kFrameMagic = 0x4652444Cu;  // "LDRF"
 inline constexpr uint16_t kFrameVersionMajor = 1;
 inline constexpr uint16_t kFrameVersionMinor = 0;
-inline constexpr uint64_t kFrameAlignment = 64;               // streams start on a cache line (and on any SIMD vector)
-inline constexpr uint64_t kFrameHeaderBytesMax = 256 * 1024;  // 80 layers x 2 kinds x 32 heads of StreamEntry fit
-inline constexpr uint64_t kFrameBytesMax = (uint64_t{64} << 20) + kFrameHeaderBytesMax;  // a 64 MiB block and its header
+inline constexpr uint64_t kFrameAlignment =
+    64;  // streams start on a cache line (and on any SIMD vector)
+inline constexpr uint64_t kFrameHeaderBytesMax =
+    256 * 1024;  // 80 layers x 2 kinds x 32 heads of StreamEntry fit
+inline constexpr uint64_t kFrameBytesMax =
+    (uint64_t{64} << 20) + kFrameHeaderBytesMax;  // a 64 MiB block and its header
 
 // XXH3-128, seed 0.
 struct Checksum128 {
@@ -96,7 +104,7 @@ struct StreamEntry {
   uint32_t tokens;
   uint16_t head_begin;
   uint16_t head_count;  // 1 where heads do not apply
-  uint8_t kind;  // StreamKind
+  uint8_t kind;         // StreamKind
   uint8_t descriptor;
   uint16_t reserved;
   Checksum128 checksum;  // of the stream's bytes without padding
@@ -107,12 +115,13 @@ inline constexpr uint16_t kCodecRaw = 0;
 
 enum class FrameFault : uint8_t {
   kNone = 0,
-  kTooShort,        // fewer bytes than the frame's header says
-  kTooLong,         // bytes past the frame's end
+  kTooShort,  // fewer bytes than the frame's header says
+  kTooLong,   // bytes past the frame's end
   kBadMagic,
   kBadVersion,
-  kBadHeaderSize,   // header_bytes, counts and frame_bytes do not agree
-  kBadShape,        // shape fields do not give raw_bytes, or an enum or the length of a hash is out of range
+  kBadHeaderSize,  // header_bytes, counts and frame_bytes do not agree
+  kBadShape,  // shape fields do not give raw_bytes, or an enum or the length of a hash is out of
+              // range
   kBadDescriptor,   // unknown codec or parameters
   kBadStream,       // a directory entry lies outside the payload, overlaps or is out of order
   kReservedSet,     // reserved field, unused tail or padding is not zero
@@ -123,8 +132,8 @@ enum class FrameFault : uint8_t {
 // Short text for a fault: what was wrong and what was expected.
 std::string_view FrameFaultText(FrameFault fault);
 
-// Who a frame belongs to: everything that a reader compares before it trusts the bytes. A block always has a prefix hash (1 to 32 bytes);
-// unused tails are zero.
+// Who a frame belongs to: everything that a reader compares before it trusts the bytes. A block
+// always has a prefix hash (1 to 32 bytes); unused tails are zero.
 struct FrameIdentity {
   std::array<uint8_t, 32> space_digest{};
   std::array<uint8_t, 32> manifest_digest{};
@@ -144,22 +153,26 @@ constexpr uint64_t AlignFrame(uint64_t bytes) {
   return (bytes + kFrameAlignment - 1) / kFrameAlignment * kFrameAlignment;
 }
 
-// Bytes of the header region: 256, the tables, zero to a multiple of 64. Does not overflow for 32-bit counts.
+// Bytes of the header region: 256, the tables, zero to a multiple of 64. Does not overflow for
+// 32-bit counts.
 constexpr uint64_t FrameHeaderRegionBytes(uint64_t descriptors, uint64_t streams) {
   return AlignFrame(sizeof(FrameHeader) + descriptors * sizeof(CodecDescriptor) +
                     streams * sizeof(StreamEntry));
 }
 
-// kNone; kBadShape for a hash of the wrong length; kReservedSet for an unused tail that is not zero.
+// kNone; kBadShape for a hash of the wrong length; kReservedSet for an unused tail that is not
+// zero.
 FrameFault CheckIdentity(const FrameIdentity& identity);
 
 // A parsed and verified header region. Owns copies of its parts; the input need not outlive it.
 class FrameView {
  public:
-  // header_region: at least the frame's first header_bytes bytes (more is ignored). Verifies the root. On a fault `view` is unspecified.
+  // header_region: at least the frame's first header_bytes bytes (more is ignored). Verifies the
+  // root. On a fault `view` is unspecified.
   static FrameFault Parse(std::span<const std::byte> header_region, FrameView* view);
 
-  // Size of the header region, read from the first 256 bytes after checking magic, version and limits: how much to gather before Parse.
+  // Size of the header region, read from the first 256 bytes after checking magic, version and
+  // limits: how much to gather before Parse.
   static FrameFault HeaderBytes(std::span<const std::byte> first_bytes, uint32_t* header_bytes);
 
   const FrameHeader& header() const { return header_; }
@@ -175,17 +188,19 @@ class FrameView {
   std::vector<StreamEntry> streams_;
 };
 
-// Builds the header region of a raw (uncompressed) frame over a block's raw bytes. `raw.size()` must equal RawBytes(shape).
-// Returns an empty vector when identity, shape or raw.size() is not valid or the frame too large: what it returns, Parse accepts. One pass.
-// The frame is this header region, then each stream of RawStreams(shape), each followed by zero to a multiple of 64.
+// Builds the header region of a raw (uncompressed) frame over a block's raw bytes. `raw.size()`
+// must equal RawBytes(shape). Returns an empty vector when identity, shape or raw.size() is not
+// valid or the frame too large: what it returns, Parse accepts. One pass. The frame is this header
+// region, then each stream of RawStreams(shape), each followed by zero to a multiple of 64.
 std::vector<std::byte> BuildRawFrameHeader(const FrameIdentity& identity, const KvShape& shape,
                                            std::span<const std::byte> raw);
 
-// Bytes of the raw frame of a shape: header region, streams, padding; 0 when the shape is not valid, or the header region would exceed
-// kFrameHeaderBytesMax or the frame kFrameBytesMax.
+// Bytes of the raw frame of a shape: header region, streams, padding; 0 when the shape is not
+// valid, or the header region would exceed kFrameHeaderBytesMax or the frame kFrameBytesMax.
 uint64_t RawFrameBytes(const KvShape& shape);
 
-// Verifies a frame's payload as it arrives, in order, cut anywhere: one pass, no copy. Feed everything after the header region.
+// Verifies a frame's payload as it arrives, in order, cut anywhere: one pass, no copy. Feed
+// everything after the header region.
 class FrameVerifier {
  public:
   // `view` comes from a Parse that returned kNone. Keeps a copy of the directory, not a reference.
@@ -194,10 +209,12 @@ class FrameVerifier {
   FrameVerifier(FrameVerifier&&) noexcept;
   FrameVerifier& operator=(FrameVerifier&&) noexcept;
 
-  // kNone, or the first fault; after a fault every further call returns it again. A damaged stream is reported at its last byte.
+  // kNone, or the first fault; after a fault every further call returns it again. A damaged stream
+  // is reported at its last byte.
   FrameFault Update(std::span<const std::byte> payload);
 
-  // kNone when every byte has been seen and matched; kTooShort when bytes are missing; otherwise the fault that Update returned.
+  // kNone when every byte has been seen and matched; kTooShort when bytes are missing; otherwise
+  // the fault that Update returned.
   FrameFault Finish() const;
 
  private:

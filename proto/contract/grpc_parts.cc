@@ -14,26 +14,31 @@
 namespace larder {
 namespace {
 
+using google::protobuf::internal::WireFormatLite;
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
-using google::protobuf::internal::WireFormatLite;
 
-// One reader serves both messages: `parts` has the same number in each, `open` exists in PutRequest only.
+// One reader serves both messages: `parts` has the same number in each, `open` exists in PutRequest
+// only.
 static_assert(v1::PutRequest::kOpenFieldNumber == 1 && v1::PutRequest::kPartsFieldNumber == 2);
 static_assert(v1::GetResponse::kPartsFieldNumber == 2);
 
 constexpr uint32_t TagOf(int field, WireFormatLite::WireType type) {
   return WireFormatLite::MakeTag(field, type);
 }
-constexpr uint32_t kOpenTag = TagOf(v1::PutRequest::kOpenFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
-constexpr uint32_t kPartsTag = TagOf(v1::PutRequest::kPartsFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
-constexpr uint32_t kPayloadTag = TagOf(v1::BlockPart::kPayloadFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kOpenTag =
+    TagOf(v1::PutRequest::kOpenFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kPartsTag =
+    TagOf(v1::PutRequest::kPartsFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
+constexpr uint32_t kPayloadTag =
+    TagOf(v1::BlockPart::kPayloadFieldNumber, WireFormatLite::WIRETYPE_LENGTH_DELIMITED);
 
 // A head and its small fields are a few dozen bytes; more is not ours.
 constexpr uint32_t kHeadBytesMax = 256;
 
 absl::Status Malformed() {
-  return BrokenStream("bytes that are not a payload message", "a PutRequest or GetResponse as cache.proto defines them");
+  return BrokenStream("bytes that are not a payload message",
+                      "a PutRequest or GetResponse as cache.proto defines them");
 }
 
 std::string TagAndSize(uint32_t tag, uint64_t size) {
@@ -47,8 +52,8 @@ template <typename Message>
 absl::Status ReadSmall(CodedInputStream& in, Message* message) {
   uint32_t size = 0;
   std::string bytes;
-  if (!in.ReadVarint32(&size) || size > kHeadBytesMax || !in.ReadString(&bytes, static_cast<int>(size)) ||
-      !message->ParseFromString(bytes)) {
+  if (!in.ReadVarint32(&size) || size > kHeadBytesMax ||
+      !in.ReadString(&bytes, static_cast<int>(size)) || !message->ParseFromString(bytes)) {
     return Malformed();
   }
   return absl::OkStatus();
@@ -60,7 +65,8 @@ absl::Status ReadPayload(CodedInputStream& in, const PartHead& head, int size, P
     int available = 0;
     if (!in.GetDirectBufferPointer(&memory, &available)) return Malformed();
     const int step = std::min(available, size);
-    const auto status = reader.OnPayload(head, {static_cast<const std::byte*>(memory), static_cast<size_t>(step)});
+    const auto status =
+        reader.OnPayload(head, {static_cast<const std::byte*>(memory), static_cast<size_t>(step)});
     if (!status.ok()) return status;
     if (!in.Skip(step)) return Malformed();
     size -= step;
@@ -68,7 +74,8 @@ absl::Status ReadPayload(CodedInputStream& in, const PartHead& head, int size, P
   return absl::OkStatus();
 }
 
-// Everything of a part before its payload is small: parse it with Protobuf, then hand the payload out in place.
+// Everything of a part before its payload is small: parse it with Protobuf, then hand the payload
+// out in place.
 absl::Status ReadPart(CodedInputStream& in, PartReader& reader) {
   int size = 0;
   if (!in.ReadVarintSizeAsInt(&size)) return Malformed();

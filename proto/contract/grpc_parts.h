@@ -1,9 +1,10 @@
-// Reads and writes the messages that carry payload (PutRequest, GetResponse) on gRPC's own slices. On the wire they are exactly the Protobuf
-// messages of cache.proto, so a generated client of any language interoperates; here the payload never becomes a protobuf string: writing
-// references the caller's memory, reading hands out spans into the received buffer.
+// Reads and writes the messages that carry payload (PutRequest, GetResponse) on gRPC's own slices.
+// On the wire they are exactly the Protobuf messages of cache.proto, so a generated client of any
+// language interoperates; here the payload never becomes a protobuf string: writing references the
+// caller's memory, reading hands out spans into the received buffer.
 //
-// Reading is bound-checked throughout: a message is untrusted input. Field order inside a part is free except that `payload` comes last.
-// Thread-compatible.
+// Reading is bound-checked throughout: a message is untrusted input. Field order inside a part is
+// free except that `payload` comes last. Thread-compatible.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
@@ -30,7 +31,8 @@ struct PartHead {
   std::optional<v1::Retention> retention;
 };
 
-// Receives the fields of one message in wire order. A status other than Ok stops the reading and is returned by ReadParts.
+// Receives the fields of one message in wire order. A status other than Ok stops the reading and is
+// returned by ReadParts.
 class PartReader {
  public:
   virtual ~PartReader() = default;

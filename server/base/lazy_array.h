@@ -1,7 +1,9 @@
-// A fixed-capacity array of trivial elements in reserved address space: memory is committed (zeroed) page by page on first touch, so a
-// large bound costs nothing until it is used, elements never move, and growth never copies.
+// A fixed-capacity array of trivial elements in reserved address space: memory is committed
+// (zeroed) page by page on first touch, so a large bound costs nothing until it is used, elements
+// never move, and growth never copies.
 //
-// Thread-compatible; distinct elements may be used by distinct threads. Aborts when the address space can not be reserved (start-up only).
+// Thread-compatible; distinct elements may be used by distinct threads. Aborts when the address
+// space can not be reserved (start-up only).
 #pragma once
 
 #include <sys/mman.h>
@@ -25,8 +27,10 @@ class LazyArray {
     void* memory = ::mmap(nullptr, capacity * sizeof(T), PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     LARDER_CHECK(memory != MAP_FAILED);
-    // Randomly accessed tables spend most of a miss in the page walk; small ones are left alone, so that they stay small.
-    if (capacity * sizeof(T) >= kHugePagesFrom) ::madvise(memory, capacity * sizeof(T), MADV_HUGEPAGE);
+    // Randomly accessed tables spend most of a miss in the page walk; small ones are left alone, so
+    // that they stay small.
+    if (capacity * sizeof(T) >= kHugePagesFrom)
+      ::madvise(memory, capacity * sizeof(T), MADV_HUGEPAGE);
     elements_ = static_cast<T*>(memory);
   }
   ~LazyArray() {

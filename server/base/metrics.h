@@ -15,7 +15,7 @@
 #include <string_view>
 
 #include "proto/contract/outcomes.h"
-#include "server/tier/tier.h"
+#include "server/base/tier_usage.h"
 
 namespace larder::server {
 

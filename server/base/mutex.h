@@ -1,4 +1,5 @@
-// std::mutex with Clang thread-safety annotations. Debian's absl::Mutex is not instrumented, so TSan reports false races under it.
+// std::mutex with Clang thread-safety annotations. Debian's absl::Mutex is not instrumented, so
+// TSan reports false races under it.
 #pragma once
 
 #include <mutex>

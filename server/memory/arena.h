@@ -7,7 +7,8 @@
 
 namespace larder::server {
 
-// Thread-safe after construction. The range is fixed for the arena's lifetime and never touched by the arena itself.
+// Thread-safe after construction. The range is fixed for the arena's lifetime and never touched by
+// the arena itself.
 class Arena {
  public:
   virtual ~Arena() = default;

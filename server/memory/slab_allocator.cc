@@ -10,16 +10,17 @@
 namespace larder::server {
 namespace {
 
-// A run is a maximal stretch of free granules, or one extent of a slab. One record per granule, of which
-// only those at the ends of runs are in use:
+// A run is a maximal stretch of free granules, or one extent of a slab. One record per granule, of
+// which only those at the ends of runs are in use:
 //
 //   kind         where                      granules                    next
 //   kInside      anywhere else              0                        0
-//   kSlab        first granule of a slab       granules of the extent      first granule of the next extent
-//   kExtent      first granule of its others   granules of the extent      first granule of the next extent
-//   kFreeFirst   first granule of a free run   granules of the run         next free run of its class
-//   kFreeLast    last granule of a free run    granules of the run         previous free run of its class
-//   kFreeSingle  free run of one granule       previous of its class    next of its class
+//   kSlab        first granule of a slab       granules of the extent      first granule of the
+//   next extent kExtent      first granule of its others   granules of the extent      first
+//   granule of the next extent kFreeFirst   first granule of a free run   granules of the run next
+//   free run of its class kFreeLast    last granule of a free run    granules of the run previous
+//   free run of its class kFreeSingle  free run of one granule       previous of its class    next
+//   of its class
 //
 // Invariants: every granule is in exactly one run; two free runs are never neighbours; every record
 // that the table does not name is kInside. By the last one a record can be read without knowing
@@ -29,7 +30,8 @@ enum class GranuleKind : uint64_t { kInside, kSlab, kExtent, kFreeFirst, kFreeLa
 
 struct GranuleRecord {
   GranuleRecord() = default;
-  GranuleRecord(GranuleKind kind, uint32_t granules, uint32_t next) : kind(kind), granules(granules), next(next) {}
+  GranuleRecord(GranuleKind kind, uint32_t granules, uint32_t next)
+      : kind(kind), granules(granules), next(next) {}
 
   GranuleKind kind : 4;
   uint64_t granules : 30;
@@ -37,9 +39,11 @@ struct GranuleRecord {
 };
 static_assert(sizeof(GranuleRecord) == 8);
 
-constexpr uint32_t kNoGranule = SlabAllocator::kGranulesMax;  // ends a list; granules are numbered from 0
+constexpr uint32_t kNoGranule =
+    SlabAllocator::kGranulesMax;  // ends a list; granules are numbered from 0
 
-// Classes: 1 to 15 granules exactly, then 8 classes per power of two, so a class spans at most 12.5 %.
+// Classes: 1 to 15 granules exactly, then 8 classes per power of two, so a class spans at most 12.5
+// %.
 constexpr uint32_t kClasses = 224;
 constexpr uint32_t kNoClass = kClasses;
 constexpr uint32_t ClassOf(uint32_t granules) {
@@ -67,10 +71,12 @@ class SlabAllocator::GranuleRuns {
   uint32_t total_granules() const { return granules_; }
 
   const GranuleRecord& extent(uint32_t first) const { return map_[first]; }
-  bool IsSlab(uint32_t granule) const { return granule < granules_ && map_[granule].kind == GranuleKind::kSlab; }
+  bool IsSlab(uint32_t granule) const {
+    return granule < granules_ && map_[granule].kind == GranuleKind::kSlab;
+  }
 
-  // A free run of at least `granules`, as short as is found without a search; else the longest one, to
-  // the precision of a class. Something must be free.
+  // A free run of at least `granules`, as short as is found without a search; else the longest one,
+  // to the precision of a class. Something must be free.
   uint32_t Find(uint32_t granules) const {
     const uint32_t own = ClassOf(granules);
     uint32_t run = heads_[own];
@@ -83,7 +89,8 @@ class SlabAllocator::GranuleRuns {
     return heads_[LongestClass()];
   }
 
-  // Makes the front of a free run, `granules` long at most, an extent of a slab; returns its length.
+  // Makes the front of a free run, `granules` long at most, an extent of a slab; returns its
+  // length.
   uint32_t Take(uint32_t run, uint32_t granules, GranuleKind kind) {
     const uint32_t length = LengthOf(run);
     const uint32_t taken = std::min(length, granules);

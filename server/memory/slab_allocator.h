@@ -1,7 +1,7 @@
-// Allocates slabs from a range of 512-byte granules. A slab is one or more extents (runs of granules): one
-// when a run is long enough, several when memory is fragmented, so every free granule can be used and
-// utilisation loses little more than the rounding to a granule. Frames are read and written through
-// slices, so they need not be contiguous.
+// Allocates slabs from a range of 512-byte granules. A slab is one or more extents (runs of
+// granules): one when a run is long enough, several when memory is fragmented, so every free
+// granule can be used and utilisation loses little more than the rounding to a granule. Frames are
+// read and written through slices, so they need not be contiguous.
 //
 // The number of extents of a slab is limited, and not only to keep calls short: without a limit
 // each slab is pieced together from smaller crumbs than the one before it. Under constant turnover
@@ -30,10 +30,12 @@
 
 namespace larder::server {
 
-// Small enough that rounding costs a 32 KiB frame nothing (a frame header region is about 512 bytes).
+// Small enough that rounding costs a 32 KiB frame nothing (a frame header region is about 512
+// bytes).
 inline constexpr uint64_t kGranuleBytes = 512;
 
-// First granule of a slab: names it until it is freed. Dense enough to fit the block index's 32 bits.
+// First granule of a slab: names it until it is freed. Dense enough to fit the block index's 32
+// bits.
 using SlabRef = uint32_t;
 inline constexpr SlabRef kNoSlab = UINT32_MAX;
 
@@ -45,8 +47,8 @@ using Extents = absl::InlinedVector<Extent, 8>;
 
 class SlabAllocator {
  public:
-  // 512 GiB: granule numbers and lengths have 30 bits, so that a record of the granule map has 8 bytes. A larger host runs one server per
-  // NUMA node.
+  // 512 GiB: granule numbers and lengths have 30 bits, so that a record of the granule map has 8
+  // bytes. A larger host runs one server per NUMA node.
   static constexpr uint32_t kGranulesMax = (1u << 30) - 1;
 
   // Most extents of a slab: 16, and for slabs beyond 8 MiB one per 512 KiB, so that they need not

@@ -62,7 +62,8 @@ void FillStats(Backend& backend, v1::StatsResponse* response) {
 }  // namespace
 
 grpc::ServerUnaryReactor* AdminService::Stats(grpc::CallbackServerContext* context,
-                                              const v1::StatsRequest*, v1::StatsResponse* response) {
+                                              const v1::StatsRequest*,
+                                              v1::StatsResponse* response) {
   return AnswerUnary(backend_, Method::kAdmin, context, [&] {
     FillStats(backend_, response);
     return absl::OkStatus();

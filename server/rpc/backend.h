@@ -1,4 +1,5 @@
-// What every handler needs: the store and the services around it. Plain references; the server owns them all.
+// What every handler needs: the store and the services around it. Plain references; the server owns
+// them all.
 #pragma once
 
 #include <string>

@@ -25,11 +25,12 @@ std::string ClientOf(const grpc::CallbackServerContext& context) {
   const auto& metadata = context.client_metadata();
   const auto found = metadata.find(kClientIdKey);
   if (found == metadata.end()) return context.peer();
-  return std::string(found->second.data(), std::min<size_t>(found->second.size(), kClientIdBytesMax));
+  return std::string(found->second.data(),
+                     std::min<size_t>(found->second.size(), kClientIdBytesMax));
 }
 
-absl::Status RunLookup(Backend& backend, const std::string& client, const v1::LookupRequest& request,
-                       v1::LookupResponse* response) {
+absl::Status RunLookup(Backend& backend, const std::string& client,
+                       const v1::LookupRequest& request, v1::LookupResponse* response) {
   const auto hashes = HashesFromWire(request.prefix_hashes(), kLookupHashesMax, "prefix_hashes");
   if (!hashes.ok()) return hashes.status();
   const auto fidelity = FidelityFromWire(request.fidelity_min());
@@ -121,14 +122,14 @@ grpc::ServerUnaryReactor* CacheService::RegisterManifest(grpc::CallbackServerCon
                                                          const v1::RegisterManifestRequest* request,
                                                          v1::RegisterManifestResponse* response) {
   return AnswerUnary(backend_, Method::kRegisterManifest, context,
-                [&] { return RunRegister(backend_, *request, response); });
+                     [&] { return RunRegister(backend_, *request, response); });
 }
 
 grpc::ServerUnaryReactor* CacheService::Lookup(grpc::CallbackServerContext* context,
                                                const v1::LookupRequest* request,
                                                v1::LookupResponse* response) {
   return AnswerUnary(backend_, Method::kLookup, context,
-                [&] { return RunLookup(backend_, ClientOf(*context), *request, response); });
+                     [&] { return RunLookup(backend_, ClientOf(*context), *request, response); });
 }
 
 grpc::ServerReadReactor<grpc::ByteBuffer>* CacheService::Put(grpc::CallbackServerContext* context,
@@ -160,7 +161,8 @@ grpc::ServerUnaryReactor* CacheService::Renew(grpc::CallbackServerContext* conte
     if (!lease.ok()) return lease.status();
     const auto ttl = LeaseTtlFromWire(request->lease_ttl());
     if (!ttl.ok()) return ttl.status();
-    if (ttl->count() == 0) return InvalidField("lease_ttl", "0", "more than 0; call Release to end a lease");
+    if (ttl->count() == 0)
+      return InvalidField("lease_ttl", "0", "more than 0; call Release to end a lease");
     *response->mutable_lease_ttl() = DurationToWire(*ttl);
     return backend_.store.leases().Renew(*lease, *ttl);
   });

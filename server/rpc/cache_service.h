@@ -1,5 +1,5 @@
-// larder.v1.Cache on gRPC's callback API: validate, convert, call one store function, convert back. Put and Get carry payload and therefore
-// work on raw byte buffers (put_reactor.h, get_reactor.h).
+// larder.v1.Cache on gRPC's callback API: validate, convert, call one store function, convert back.
+// Put and Get carry payload and therefore work on raw byte buffers (put_reactor.h, get_reactor.h).
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -11,10 +11,13 @@ namespace larder::server {
 
 namespace cache_service_internal {
 template <typename Base>
-using Typed = v1::Cache::WithCallbackMethod_Capabilities<v1::Cache::WithCallbackMethod_RegisterManifest<
-    v1::Cache::WithCallbackMethod_Lookup<v1::Cache::WithCallbackMethod_Release<v1::Cache::WithCallbackMethod_Renew<
-        v1::Cache::WithCallbackMethod_Retain<v1::Cache::WithCallbackMethod_WatchEvents<Base>>>>>>>;
-using Service = Typed<v1::Cache::WithRawCallbackMethod_Put<v1::Cache::WithRawCallbackMethod_Get<v1::Cache::Service>>>;
+using Typed =
+    v1::Cache::WithCallbackMethod_Capabilities<v1::Cache::WithCallbackMethod_RegisterManifest<
+        v1::Cache::WithCallbackMethod_Lookup<v1::Cache::WithCallbackMethod_Release<
+            v1::Cache::WithCallbackMethod_Renew<v1::Cache::WithCallbackMethod_Retain<
+                v1::Cache::WithCallbackMethod_WatchEvents<Base>>>>>>>;
+using Service = Typed<
+    v1::Cache::WithRawCallbackMethod_Put<v1::Cache::WithRawCallbackMethod_Get<v1::Cache::Service>>>;
 }  // namespace cache_service_internal
 
 // Thread-safe. The backend must outlive it.

@@ -13,10 +13,12 @@
 namespace larder::server {
 namespace {
 
-// The answer must still cross the wire: what is not begun this long before the deadline is answered as a miss.
+// The answer must still cross the wire: what is not begun this long before the deadline is answered
+// as a miss.
 constexpr auto kAnswerMargin = std::chrono::milliseconds(2);
 
-// Parts of small frames cost a few dozen bytes of framing each, so the number per message is bounded too.
+// Parts of small frames cost a few dozen bytes of framing each, so the number per message is
+// bounded too.
 constexpr int kPartsPerMessageMax = 1024;
 
 }  // namespace
@@ -28,7 +30,8 @@ GetReactor::GetReactor(Backend& backend, grpc::CallbackServerContext* context,
       meter_(backend.metrics, Method::kGet, backend.clock),
       ticket_(backend.gate, StreamKind::kGet, context) {
   if (!ticket_.admitted()) {
-    End(OverLimit("open streams of the server", backend_.gate.streams_max(), backend_.gate.streams_max()));
+    End(OverLimit("open streams of the server", backend_.gate.streams_max(),
+                  backend_.gate.streams_max()));
     return;
   }
   if (const absl::Status status = Accept(*request); !status.ok()) {
@@ -46,7 +49,8 @@ absl::Status GetReactor::Accept(const grpc::ByteBuffer& request) {
   for (const grpc::Slice& slice : slices) {
     bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   }
-  if (!wire.ParseFromString(bytes)) return BrokenStream("bytes that are not a GetRequest", "GetRequest");
+  if (!wire.ParseFromString(bytes))
+    return BrokenStream("bytes that are not a GetRequest", "GetRequest");
   auto hashes = HashesFromWire(wire.prefix_hashes(), kGetBlocksMax, "prefix_hashes");
   if (!hashes.ok()) return hashes.status();
   hashes_ = *std::move(hashes);

@@ -1,4 +1,5 @@
-// One Get stream: pins frame after frame and writes them in place, up to kWireChunkBytes of payload per message.
+// One Get stream: pins frame after frame and writes them in place, up to kWireChunkBytes of payload
+// per message.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -16,10 +17,12 @@ namespace larder::server {
 // Owns itself: deleted by gRPC's OnDone. Reactions of one stream never overlap.
 class GetReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
-  GetReactor(Backend& backend, grpc::CallbackServerContext* context, const grpc::ByteBuffer* request);
+  GetReactor(Backend& backend, grpc::CallbackServerContext* context,
+             const grpc::ByteBuffer* request);
 
  private:
-  // A frame that is on its way out: slices over it keep it pinned until the transport has let go of them.
+  // A frame that is on its way out: slices over it keep it pinned until the transport has let go of
+  // them.
   struct Sending {
     std::shared_ptr<const PinnedFrame> frame;
     size_t span = 0;

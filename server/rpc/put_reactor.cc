@@ -20,7 +20,8 @@ PutReactor::PutReactor(Backend& backend, grpc::CallbackServerContext* context,
   if (backend_.store.draining()) {
     End(Draining());
   } else if (!ticket_.admitted()) {
-    End(OverLimit("open streams of the server", backend_.gate.streams_max(), backend_.gate.streams_max()));
+    End(OverLimit("open streams of the server", backend_.gate.streams_max(),
+                  backend_.gate.streams_max()));
   } else {
     StartRead(&message_);
   }
@@ -28,7 +29,8 @@ PutReactor::PutReactor(Backend& backend, grpc::CallbackServerContext* context,
 
 void PutReactor::OnReadDone(bool ok) {
   if (!ok) {
-    // The client has sent everything, or is gone: then the session takes what was not whole with it.
+    // The client has sent everything, or is gone: then the session takes what was not whole with
+    // it.
     if (context_->IsCancelled()) {
       End(absl::CancelledError("the client ended the call"));
     } else if (!session_) {

@@ -1,4 +1,5 @@
-// One Put stream: reads messages, hands their parts to an IngestSession, answers one outcome per block.
+// One Put stream: reads messages, hands their parts to an IngestSession, answers one outcome per
+// block.
 #pragma once
 
 #include <grpcpp/grpcpp.h>

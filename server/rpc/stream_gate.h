@@ -1,4 +1,5 @@
-// Admission of Put and Get streams: a bounded number at a time, refused beyond; streams that make no progress are cancelled.
+// Admission of Put and Get streams: a bounded number at a time, refused beyond; streams that make
+// no progress are cancelled.
 #pragma once
 
 #include <grpcpp/server_context.h>

@@ -13,7 +13,8 @@
 
 namespace larder::server {
 
-// Owns itself: deleted by gRPC's OnDone, which comes after Finish, and Finish is only called when neither a write nor the alarm is pending.
+// Owns itself: deleted by gRPC's OnDone, which comes after Finish, and Finish is only called when
+// neither a write nor the alarm is pending.
 class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchEventsResponse> {
  public:
   WatchReactor(Backend& backend, grpc::CallbackServerContext* context,

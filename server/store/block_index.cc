@@ -8,7 +8,8 @@
 namespace larder::server {
 namespace {
 
-constexpr Tick kExpiryRetryTicks = 10;  // one second: how late a block may expire after its last lease ended
+constexpr Tick kExpiryRetryTicks =
+    10;  // one second: how late a block may expire after its last lease ended
 
 }  // namespace
 
@@ -43,11 +44,10 @@ MissReason BlockIndex::MissOf(BlockRef block, const Fingerprint& key, Fidelity f
 }
 
 BlockIndex::MatchResult BlockIndex::Match(SpaceId space, std::span<const PrefixHash> hashes,
-                                          Fidelity fidelity_min,
-                                          std::span<BlockRef> blocks) const {
+                                          Fidelity fidelity_min, std::span<BlockRef> blocks) const {
   LARDER_DCHECK(blocks.size() >= hashes.size());
-  // Three stages, each kDistance blocks behind the one before, so that the cache misses of many blocks overlap: hash and load the bucket;
-  // load the entry of the first candidate; compare.
+  // Three stages, each kDistance blocks behind the one before, so that the cache misses of many
+  // blocks overlap: hash and load the bucket; load the entry of the first candidate; compare.
   constexpr size_t kDistance = 16;
   constexpr size_t kRing = 64;
   static_assert(kRing > 2 * kDistance && (kRing & (kRing - 1)) == 0);
@@ -70,7 +70,8 @@ BlockIndex::MatchResult BlockIndex::Match(SpaceId space, std::span<const PrefixH
     if (step < 2 * kDistance) continue;
     const size_t i = step - 2 * kDistance;
     const Probe& probe = ring[i % kRing];
-    const bool first_fits = probe.candidate != kNoBlock && entries_[probe.candidate].fingerprint == probe.key;
+    const bool first_fits =
+        probe.candidate != kNoBlock && entries_[probe.candidate].fingerprint == probe.key;
     blocks[i] = first_fits ? probe.candidate : FindAny(probe.key);
     const MissReason reason = MissOf(blocks[i], probe.key, fidelity_min);
     if (reason != MissReason::kNone) return {i, reason};
@@ -140,7 +141,8 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
     Entry& old = entries_[block];
     LARDER_CHECK(old.doomed);
     if (old.pins > 0 || old.parent != parent) return kNoBlock;
-    on_removed_({block, ResidencyOf(block), old.space, priority_of(block), ReasonOfAbsent(key), false});
+    on_removed_(
+        {block, ResidencyOf(block), old.space, priority_of(block), ReasonOfAbsent(key), false});
     const Tick before = NextDue(old);
     old.doomed = 0;
     old.expires_at = old.priority_until = 0;
@@ -226,7 +228,8 @@ BlockRef BlockIndex::RemoveOne(BlockRef block, MissReason reason, bool by_pressu
 
 void BlockIndex::Remove(BlockRef block, MissReason reason, bool by_pressure) {
   BlockRef parent = RemoveOne(block, reason, by_pressure);
-  // What waited for its last child: a doomed ancestor goes too, any other may become a victim again.
+  // What waited for its last child: a doomed ancestor goes too, any other may become a victim
+  // again.
   while (parent != kNoBlock && MayGo(entries_[parent])) {
     if (!entries_[parent].doomed) {
       order_.Unpark(parent);

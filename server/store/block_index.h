@@ -1,16 +1,21 @@
-// The block index: which blocks are resident, how they chain, who holds them, and which goes next. A pure state machine: no lock, no I/O, no
-// clock (times are ticks that the caller passes). BlockStore puts a mutex around it.
+// The block index: which blocks are resident, how they chain, who holds them, and which goes next.
+// A pure state machine: no lock, no I/O, no clock (times are ticks that the caller passes).
+// BlockStore puts a mutex around it.
 //
 // Invariants
-//   - A block's parent is resident as long as the block is: `children` counts resident children, and a block with children never goes
-//     (tail-first). So priority and recency of a chain protect its ancestors by structure; nothing needs to be copied up the chain.
-//   - A pinned block never goes. A doomed block (expired, quarantined, removed by an operator) is a miss from that moment on, and goes as
+//   - A block's parent is resident as long as the block is: `children` counts resident children,
+//   and a block with children never goes
+//     (tail-first). So priority and recency of a chain protect its ancestors by structure; nothing
+//     needs to be copied up the chain.
+//   - A pinned block never goes. A doomed block (expired, quarantined, removed by an operator) is a
+//   miss from that moment on, and goes as
 //     soon as it has neither pins nor children; a new put of its key revives it in place.
-//   - Blocks are ordered, parked or absent in PriorityOrder; a block is parked only while it has pins or children.
+//   - Blocks are ordered, parked or absent in PriorityOrder; a block is parked only while it has
+//   pins or children.
 //
 // Memory  48 bytes an entry, 12 of order, 6-13 of hash table. All arrays are lazily committed.
-// Cost  O(1) amortised for every operation on a block; Match() pipelines its probes, so that a chain costs its cache misses in parallel.
-// Thread-compatible.
+// Cost  O(1) amortised for every operation on a block; Match() pipelines its probes, so that a
+// chain costs its cache misses in parallel. Thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +36,8 @@
 
 namespace larder::server {
 
-// Time in units of 100 ms since the server started: 13 years in 32 bits. 0 means "never" where a field is optional.
+// Time in units of 100 ms since the server started: 13 years in 32 bits. 0 means "never" where a
+// field is optional.
 using Tick = uint32_t;
 
 // Registered space, dense (SpaceTable).
@@ -73,7 +79,8 @@ class BlockIndex {
     size_t length = 0;
     MissReason miss_reason = MissReason::kNone;  // of block `length`
   };
-  // Longest prefix of `hashes` that is live and at least `fidelity_min`; its blocks go to `blocks` (hashes.size() long). No side effect.
+  // Longest prefix of `hashes` that is live and at least `fidelity_min`; its blocks go to `blocks`
+  // (hashes.size() long). No side effect.
   MatchResult Match(SpaceId space, std::span<const PrefixHash> hashes, Fidelity fidelity_min,
                     std::span<BlockRef> blocks) const;
 
@@ -83,14 +90,16 @@ class BlockIndex {
 
   // Touches a chain, given head first, so that its tail is the coldest.
   void TouchChain(std::span<const BlockRef> head_first);
-  // Touches `block` and its ancestors, at most `limit` of them; returns the next one to touch, kNoBlock when the chain is done.
+  // Touches `block` and its ancestors, at most `limit` of them; returns the next one to touch,
+  // kNoBlock when the chain is done.
   BlockRef TouchAncestors(BlockRef block, size_t limit);
 
   void Pin(BlockRef block);
   void Unpin(BlockRef block);
 
-  // Adds a block, or revives a doomed one of the same key. `parent`: a live block, or kNoBlock for the first of a chain.
-  // kNoBlock when the index is full, or when the doomed block of that key is still pinned.
+  // Adds a block, or revives a doomed one of the same key. `parent`: a live block, or kNoBlock for
+  // the first of a chain. kNoBlock when the index is full, or when the doomed block of that key is
+  // still pinned.
   BlockRef Insert(SpaceId space, SpaceSlot slot, const PrefixHash& hash, BlockRef parent,
                   const Residency& residency, const RetentionTicks& retention);
 
@@ -101,12 +110,14 @@ class BlockIndex {
 
   // Makes a block a miss with this reason from now on.
   void Doom(BlockRef block, MissReason reason);
-  // An operator's removal of every block of the space in [begin, end) that is not pinned; with `orphans_only`, of those whose parent is
-  // doomed. Returns how many it doomed and adds the pinned ones to `*held`.
+  // An operator's removal of every block of the space in [begin, end) that is not pinned; with
+  // `orphans_only`, of those whose parent is doomed. Returns how many it doomed and adds the pinned
+  // ones to `*held`.
   size_t DoomRange(SpaceSlot slot, BlockRef begin, BlockRef end, bool orphans_only, uint64_t* held);
 
-  // Dooms what has expired and returns lapsed priorities to the default; at most `limit` of them. Returns how many were due. A pinned block
-  // does not expire before it is let go (it is asked again every second).
+  // Dooms what has expired and returns lapsed priorities to the default; at most `limit` of them.
+  // Returns how many were due. A pinned block does not expire before it is let go (it is asked
+  // again every second).
   size_t Advance(Tick now, size_t limit);
 
   Residency ResidencyOf(BlockRef block) const;
@@ -145,15 +156,17 @@ class BlockIndex {
   MissReason ReasonOfAbsent(const Fingerprint& key) const;
   MissReason MissOf(BlockRef block, const Fingerprint& key, Fidelity fidelity_min) const;
   void Remember(const Fingerprint& key, MissReason reason);
-  // Takes one block out and returns its parent; Remove() also settles the ancestors that waited for it.
+  // Takes one block out and returns its parent; Remove() also settles the ancestors that waited for
+  // it.
   BlockRef RemoveOne(BlockRef block, MissReason reason, bool by_pressure);
   void Remove(BlockRef block, MissReason reason, bool by_pressure);
   Tick NextDue(const Entry& entry) const;
   void Reschedule(BlockRef block, Tick before);
   BlockRef NewEntry();
 
-  // Why a key is absent, for a bounded number of the last removals: a direct-mapped table of 24 fingerprint bits and a reason.
-  // Wrong only by forgetting, or with probability 2^-24 by naming a removal that was another key's.
+  // Why a key is absent, for a bounded number of the last removals: a direct-mapped table of 24
+  // fingerprint bits and a reason. Wrong only by forgetting, or with probability 2^-24 by naming a
+  // removal that was another key's.
   static constexpr size_t kRememberedRemovals = size_t{1} << 20;
 
   Fingerprinter fingerprinter_;
@@ -162,7 +175,8 @@ class BlockIndex {
   FingerprintTable table_;
   PriorityOrder order_;
   LazyArray<uint32_t> removals_;
-  absl::btree_set<std::pair<Tick, BlockRef>> due_;  // one item per block that expires or whose priority lapses
+  absl::btree_set<std::pair<Tick, BlockRef>>
+      due_;  // one item per block that expires or whose priority lapses
   BlockRef entries_used_ = 0;
   BlockRef free_entry_ = kNoBlock;
   size_t pinned_blocks_ = 0;

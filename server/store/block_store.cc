@@ -38,8 +38,8 @@ BlockStore::BlockStore(const Options& options)
              [this](const Removed& removed) { OnRemoved(removed); }) {}
 
 BlockStore::Prefix BlockStore::FindPrefix(const SpaceEntry& space,
-                                          std::span<const PrefixHash> hashes,
-                                          Fidelity fidelity_min, bool pin) {
+                                          std::span<const PrefixHash> hashes, Fidelity fidelity_min,
+                                          bool pin) {
   Prefix prefix;
   std::vector<BlockRef> found(hashes.size());
   size_t length = 0;
@@ -60,7 +60,8 @@ BlockStore::Prefix BlockStore::FindPrefix(const SpaceEntry& space,
   if (!pin) return prefix;
 
   found.resize(length);
-  // Pinned blocks can not go, so the lock may be let go between steps. Tail first: the head ends up warmest.
+  // Pinned blocks can not go, so the lock may be let go between steps. Tail first: the head ends up
+  // warmest.
   for (size_t end = length; end > 0;) {
     const size_t begin = end - std::min(kBlocksPerLock, end);
     MutexLock lock(mutex_);
@@ -155,17 +156,17 @@ BlockStore::Published BlockStore::Publish(const Candidate& candidate, SlabHandle
     const Residency residency{slab.slab(), static_cast<uint32_t>(header.frame_bytes),
                               static_cast<uint8_t>(candidate.frame.descriptors()[0].codec_id),
                               candidate.frame.fidelity()};
-    const BlockRef parent =
-        candidate.parent.empty() ? kNoBlock : candidate.parent.blocks()[0];
-    block = index_.Insert(candidate.space.id, candidate.space.slot, HashOf(header), parent, residency,
-                          ToTicks(candidate.retention));
+    const BlockRef parent = candidate.parent.empty() ? kNoBlock : candidate.parent.blocks()[0];
+    block = index_.Insert(candidate.space.id, candidate.space.slot, HashOf(header), parent,
+                          residency, ToTicks(candidate.retention));
     if (block == kNoBlock) return {PutOutcome::kNoRoom, {}};
     slab.Detach();
     ++stored_;
     candidate.space.blocks.fetch_add(1, std::memory_order_relaxed);
     candidate.space.stored_bytes.fetch_add(header.frame_bytes, std::memory_order_relaxed);
     if (options_.events.watched()) {
-      options_.events.Record(EventKind::kStored, candidate.space.id, HashOf(header), ParentOf(header));
+      options_.events.Record(EventKind::kStored, candidate.space.id, HashOf(header),
+                             ParentOf(header));
     }
   } else if (published.outcome == PutOutcome::kAlreadyPresent) {
     MissReason reason = MissReason::kNone;

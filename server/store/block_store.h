@@ -1,9 +1,10 @@
-// The resident blocks: the block index, the tier that holds their frames, and the lock around both. The verbs (lookup, ingest, fetch, retain)
-// are written on top of it and hold nothing but the handles it gives.
+// The resident blocks: the block index, the tier that holds their frames, and the lock around both.
+// The verbs (lookup, ingest, fetch, retain) are written on top of it and hold nothing but the
+// handles it gives.
 //
-// Locking  One mutex guards the index; it is held for at most kBlocksPerLock blocks at a time and never during a copy, a checksum or a call
-// that can wait. Inside it only the tier's, metrics' and event log's own short locks are taken.
-// Thread-safe. Must outlive its handles.
+// Locking  One mutex guards the index; it is held for at most kBlocksPerLock blocks at a time and
+// never during a copy, a checksum or a call that can wait. Inside it only the tier's, metrics' and
+// event log's own short locks are taken. Thread-safe. Must outlive its handles.
 #pragma once
 
 #include <cstdint>
@@ -62,8 +63,10 @@ struct PinnedFrame {
 
 class BlockStore {
  public:
-  static constexpr size_t kBlocksPerLock = 256;  // about 10 us: what a lookup may cost a concurrent one
-  static constexpr size_t kExpiriesPerOperation = 16;  // keeps expiry timely between the janitor's rounds
+  static constexpr size_t kBlocksPerLock =
+      256;  // about 10 us: what a lookup may cost a concurrent one
+  static constexpr size_t kExpiriesPerOperation =
+      16;  // keeps expiry timely between the janitor's rounds
 
   struct Options {
     Tier& dram;
@@ -83,7 +86,8 @@ class BlockStore {
     MissReason miss_reason = MissReason::kNone;
     PinSet pins;  // of all blocks, when asked for
   };
-  // The longest resident prefix. With `pin`, its blocks are pinned as they are found and then touched; without, nothing changes.
+  // The longest resident prefix. With `pin`, its blocks are pinned as they are found and then
+  // touched; without, nothing changes.
   Prefix FindPrefix(const SpaceEntry& space, std::span<const PrefixHash> hashes,
                     Fidelity fidelity_min, bool pin);
 
@@ -107,7 +111,8 @@ class BlockStore {
   PutOutcome Check(const Candidate& candidate) const;
   struct Published {
     PutOutcome outcome;
-    PinSet pin;  // of the block that is now resident under this key, when kStored or kAlreadyPresent
+    PinSet
+        pin;  // of the block that is now resident under this key, when kStored or kAlreadyPresent
   };
   // Makes a complete, verified frame visible. The slab is freed unless stored.
   Published Publish(const Candidate& candidate, SlabHandle slab);
@@ -127,7 +132,8 @@ class BlockStore {
     uint64_t evicted = 0;
     uint64_t held = 0;
   };
-  // Operators' removal: those blocks and their descendants, or every block of the space when `hashes` is empty. O(resident blocks).
+  // Operators' removal: those blocks and their descendants, or every block of the space when
+  // `hashes` is empty. O(resident blocks).
   Evicted Evict(const SpaceEntry& space, std::span<const PrefixHash> hashes);
 
   // Expires what is due. Called by the janitor and, in small steps, by every operation.

@@ -1,4 +1,5 @@
-// Upkeep of the resident blocks: retention, expiry, operators' removal, counters. The data path is in block_store.cc.
+// Upkeep of the resident blocks: retention, expiry, operators' removal, counters. The data path is
+// in block_store.cc.
 #include <algorithm>
 
 #include "server/store/block_store.h"
@@ -7,8 +8,9 @@ namespace larder::server {
 namespace {
 
 constexpr auto kTickLength = std::chrono::milliseconds(100);
-constexpr size_t kExpiriesPerRound = 100'000;  // the janitor's own step, about 20 ms in slices of kBlocksPerLock
-constexpr BlockRef kScanStep = 16'384;         // entries looked at under one lock, about 50 us
+constexpr size_t kExpiriesPerRound =
+    100'000;  // the janitor's own step, about 20 ms in slices of kBlocksPerLock
+constexpr BlockRef kScanStep = 16'384;  // entries looked at under one lock, about 50 us
 
 }  // namespace
 
@@ -18,7 +20,8 @@ Tick BlockStore::NowTick() const {
 
 RetentionTicks BlockStore::ToTicks(const RetentionSpec& retention) const {
   const auto after = [now = NowTick()](std::chrono::milliseconds duration) {
-    return now + static_cast<Tick>((duration + kTickLength - std::chrono::milliseconds(1)) / kTickLength);
+    return now +
+           static_cast<Tick>((duration + kTickLength - std::chrono::milliseconds(1)) / kTickLength);
   };
   RetentionTicks ticks;
   ticks.priority = retention.priority;

@@ -1,5 +1,5 @@
-// A bounded log of stored and removed blocks, for routers that follow the cache. The newest kEventsMax events are kept; a reader that falls
-// behind is told how many it lost.
+// A bounded log of stored and removed blocks, for routers that follow the cache. The newest
+// kEventsMax events are kept; a reader that falls behind is told how many it lost.
 #pragma once
 
 #include <atomic>
@@ -26,7 +26,8 @@ struct BlockEvent {
 // Thread-safe.
 class EventLog {
  public:
-  static constexpr size_t kEventsMax = 65'536;  // 6 MiB; seconds of the fastest store, for a reader that polls ten times a second
+  static constexpr size_t kEventsMax =
+      65'536;  // 6 MiB; seconds of the fastest store, for a reader that polls ten times a second
 
   // A watcher for as long as it lives: without one, nothing is recorded.
   class Watcher {
@@ -36,7 +37,8 @@ class EventLog {
     Watcher(const Watcher&) = delete;
     Watcher& operator=(const Watcher&) = delete;
 
-    // Up to `max` further events of `space` (0: every space); `*lost` counts those overwritten before they were read.
+    // Up to `max` further events of `space` (0: every space); `*lost` counts those overwritten
+    // before they were read.
     std::vector<BlockEvent> Next(SpaceId space, size_t max, uint64_t* lost);
 
    private:

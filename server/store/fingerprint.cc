@@ -11,7 +11,8 @@
 namespace larder::server {
 
 Fingerprint Fingerprinter::Of(SpaceId space, const PrefixHash& hash) const {
-  // Fixed-size message: the hash's tail is zero and its size is in, so no two keys give the same bytes.
+  // Fixed-size message: the hash's tail is zero and its size is in, so no two keys give the same
+  // bytes.
   uint8_t message[sizeof(SpaceId) + 1 + kPrefixHashBytesMax];
   std::memcpy(message, &space, sizeof(space));
   message[sizeof(space)] = hash.size;

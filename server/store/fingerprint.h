@@ -1,8 +1,9 @@
 // 128-bit fingerprint of a block key (space, prefix hash), keyed by a secret drawn at server start.
 //
-// The index compares fingerprints, not keys: that saves 32 bytes a block. Two keys share one with probability 2^-128, and nobody without the
-// secret can look for such a pair. It still could never return wrong bytes: fetch compares the whole key with the frame's own header.
-// Source: XXH3-128 with a custom secret (xxHash).
+// The index compares fingerprints, not keys: that saves 32 bytes a block. Two keys share one with
+// probability 2^-128, and nobody without the secret can look for such a pair. It still could never
+// return wrong bytes: fetch compares the whole key with the frame's own header. Source: XXH3-128
+// with a custom secret (xxHash).
 #pragma once
 
 #include <array>

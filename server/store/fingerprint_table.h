@@ -1,11 +1,15 @@
-// Hash table from fingerprint to block reference, made for the prefix index: 6-13 bytes per block, one cache line per probe, no pause longer
-// than one small segment's growth, and a probe split in two so that many can be in flight.
+// Hash table from fingerprint to block reference, made for the prefix index: 6-13 bytes per block,
+// one cache line per probe, no pause longer than one small segment's growth, and a probe split in
+// two so that many can be in flight.
 //
-// 1,024 segments, chosen by the fingerprint, each an open-addressed array of 64-byte buckets: 12 references, a one-byte tag for each, and
-// the number of blocks that passed this bucket by because it was full (so that a probe knows when to stop and removal leaves no tombstone).
-// A segment doubles at 7/8 full. The table stores no fingerprints: it asks the caller's Matcher about each candidate.
+// 1,024 segments, chosen by the fingerprint, each an open-addressed array of 64-byte buckets: 12
+// references, a one-byte tag for each, and the number of blocks that passed this bucket by because
+// it was full (so that a probe knows when to stop and removal leaves no tombstone). A segment
+// doubles at 7/8 full. The table stores no fingerprints: it asks the caller's Matcher about each
+// candidate.
 //
-// Thread-compatible. Cost  O(1); a hit costs 1 bucket plus 1/20 false candidates of the caller's memory.
+// Thread-compatible. Cost  O(1); a hit costs 1 bucket plus 1/20 false candidates of the caller's
+// memory.
 #pragma once
 
 #ifdef __SSE2__
@@ -34,7 +38,8 @@ class FingerprintTable {
     if (segment.buckets != nullptr) __builtin_prefetch(&segment.buckets[HomeOf(segment, key)]);
   }
 
-  // First reference in probe order whose tag fits, without asking anyone: for prefetching the entry. kNoBlock when there is none.
+  // First reference in probe order whose tag fits, without asking anyone: for prefetching the
+  // entry. kNoBlock when there is none.
   BlockRef Candidate(const Fingerprint& key) const;
 
   // The reference for which matches(ref) is true; kNoBlock when there is none.
@@ -69,7 +74,8 @@ class FingerprintTable {
   // Slots of the bucket whose tag is `tag`, as a bit set.
   static uint32_t SlotsWith(const Bucket& bucket, uint8_t tag) {
 #ifdef __SSE2__
-    // One comparison for all: the 16 bytes at the tags end with passed_by, which the mask takes away.
+    // One comparison for all: the 16 bytes at the tags end with passed_by, which the mask takes
+    // away.
     static_assert(offsetof(Bucket, tags) + 16 == sizeof(Bucket));
     const __m128i tags = _mm_load_si128(reinterpret_cast<const __m128i*>(bucket.tags));
     const __m128i equal = _mm_cmpeq_epi8(tags, _mm_set1_epi8(static_cast<char>(tag)));
@@ -107,7 +113,8 @@ BlockRef FingerprintTable::Find(const Fingerprint& key, Matches&& matches) const
   if (segment.buckets == nullptr) return kNoBlock;
   const uint8_t tag = TagOf(key);
   uint32_t b = HomeOf(segment, key);
-  // Every bucket of a small segment may have been passed by, so the probe also ends after one round.
+  // Every bucket of a small segment may have been passed by, so the probe also ends after one
+  // round.
   for (uint32_t probes = 0; probes <= segment.bucket_mask; ++probes) {
     const Bucket& bucket = segment.buckets[b];
     for (uint32_t slots = SlotsWith(bucket, tag); slots != 0; slots &= slots - 1) {

@@ -47,7 +47,9 @@ IngestSession::IngestSession(BlockStore& blocks, ByteBudget& budget, Metrics& me
 
 absl::Status IngestSession::Begin(uint32_t index, uint64_t frame_bytes,
                                   const RetentionSpec& retention) {
-  if (arriving_) return BrokenStream("a block begins before the one before it is whole", "blocks one after the other");
+  if (arriving_)
+    return BrokenStream("a block begins before the one before it is whole",
+                        "blocks one after the other");
   if (index < next_index_ || index >= results_.size()) {
     return BrokenStream(absl::StrCat("block index ", index),
                         absl::StrCat(next_index_, " to ", results_.size(), " exclusive"));
@@ -66,7 +68,8 @@ absl::Status IngestSession::Begin(uint32_t index, uint64_t frame_bytes,
 
 absl::Status IngestSession::Write(uint32_t index, std::span<const std::byte> piece) {
   if (!arriving_ || arriving_->index != index) {
-    return BrokenStream(absl::StrCat("payload for block ", index), "payload of the block that began last");
+    return BrokenStream(absl::StrCat("payload for block ", index),
+                        "payload of the block that began last");
   }
   if (piece.size() > arriving_->frame_bytes - arriving_->received) {
     return BrokenStream("payload beyond the announced frame_bytes", "exactly frame_bytes bytes");
@@ -92,7 +95,8 @@ size_t IngestSession::GatherHeader(std::span<const std::byte> piece) {
     if (gathered.size() < sizeof(FrameHeader)) return taken;
     const FrameFault fault = FrameView::HeaderBytes(gathered, &arriving_->header_bytes);
     if (fault != FrameFault::kNone || arriving_->header_bytes > arriving_->frame_bytes) {
-      Settle(PutOutcome::kInvalid, FrameFaultText(fault == FrameFault::kNone ? FrameFault::kBadHeaderSize : fault));
+      Settle(PutOutcome::kInvalid,
+             FrameFaultText(fault == FrameFault::kNone ? FrameFault::kBadHeaderSize : fault));
       return taken;
     }
   }
@@ -130,12 +134,20 @@ bool IngestSession::Identify() {
   KvShape full = arriving_->frame.shape();
   full.tokens = space_.shape.tokens;
   const char* wrong = nullptr;
-  if (header.frame_bytes != arriving_->frame_bytes) wrong = "the frame's size differs from the announced frame_bytes";
-  else if (header.space_digest != space_.digest) wrong = "the frame's space digest is another space's; register the manifest and build frames for its space";
-  else if (header.manifest_digest != space_.manifest_digest) wrong = "the frame's manifest digest is another manifest's";
-  else if (header.prefix_hash_bytes == 0) wrong = "the frame has no prefix hash; expected 1 to 32 bytes";
-  else if (!(full == space_.shape)) wrong = "the frame's shape differs from its layer group's in the manifest";
-  else if (header.tokens > space_.shape.tokens) wrong = "the frame has more tokens than the manifest's block_tokens";
+  if (header.frame_bytes != arriving_->frame_bytes)
+    wrong = "the frame's size differs from the announced frame_bytes";
+  else if (header.space_digest != space_.digest)
+    wrong =
+        "the frame's space digest is another space's; register the manifest and build frames for "
+        "its space";
+  else if (header.manifest_digest != space_.manifest_digest)
+    wrong = "the frame's manifest digest is another manifest's";
+  else if (header.prefix_hash_bytes == 0)
+    wrong = "the frame has no prefix hash; expected 1 to 32 bytes";
+  else if (!(full == space_.shape))
+    wrong = "the frame's shape differs from its layer group's in the manifest";
+  else if (header.tokens > space_.shape.tokens)
+    wrong = "the frame has more tokens than the manifest's block_tokens";
   if (wrong != nullptr) Settle(PutOutcome::kInvalid, wrong);
   return wrong == nullptr;
 }
@@ -150,7 +162,8 @@ bool IngestSession::FindParent() {
       return false;
     }
   }
-  const PutOutcome outcome = blocks_.Check({space_, arriving_->frame, arriving_->retention, arriving_->parent});
+  const PutOutcome outcome =
+      blocks_.Check({space_, arriving_->frame, arriving_->retention, arriving_->parent});
   if (outcome == PutOutcome::kStored) return true;
   Settle(outcome, MessageOf(outcome));
   return false;
@@ -195,7 +208,8 @@ void IngestSession::Complete() {
     if (fault != FrameFault::kNone) {
       Settle(OutcomeOf(fault), FrameFaultText(fault));
     } else {
-      auto published = blocks_.Publish({space_, block.frame, block.retention, block.parent}, std::move(block.slab));
+      auto published = blocks_.Publish({space_, block.frame, block.retention, block.parent},
+                                       std::move(block.slab));
       if (!published.pin.empty()) last_ = std::move(published.pin);
       Settle(published.outcome, MessageOf(published.outcome));
     }
@@ -211,7 +225,8 @@ void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
   block.grant = {};
   results_[block.index] = {outcome, std::string(message)};
   const bool stored = outcome == PutOutcome::kStored;
-  metrics_.CountPutBlock(outcome, stored ? block.frame_bytes : 0, stored ? block.frame.header().raw_bytes : 0);
+  metrics_.CountPutBlock(outcome, stored ? block.frame_bytes : 0,
+                         stored ? block.frame.header().raw_bytes : 0);
 }
 
 std::vector<IngestResult> IngestSession::Finish() {

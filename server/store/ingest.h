@@ -1,11 +1,12 @@
-// The Put verb: frames arrive in pieces cut anywhere, are validated before a byte of payload is accepted, land once in their slab, are
-// verified as they land, and become visible only when whole.
+// The Put verb: frames arrive in pieces cut anywhere, are validated before a byte of payload is
+// accepted, land once in their slab, are verified as they land, and become visible only when whole.
 //
 //   IngestSession session = ingest.Open(space, blocks);
-//   session.Begin(index, frame_bytes, retention); session.Write(piece); ...   // blocks in order, parents before children
-//   results = session.Finish();
+//   session.Begin(index, frame_bytes, retention); session.Write(piece); ...   // blocks in order,
+//   parents before children results = session.Finish();
 //
-// A session that is destroyed early leaves nothing: its slab, its share of the ingest budget and its pins go with it.
+// A session that is destroyed early leaves nothing: its slab, its share of the ingest budget and
+// its pins go with it.
 #pragma once
 
 #include <cstdint>
@@ -30,21 +31,25 @@ struct IngestResult {
   std::string message = "the stream ended before this block was whole; put it again";
 };
 
-// One batch of one stream. Confined to the stream's reactions. The space must outlive it (spaces are never removed).
+// One batch of one stream. Confined to the stream's reactions. The space must outlive it (spaces
+// are never removed).
 class IngestSession {
  public:
   IngestSession(BlockStore& blocks, ByteBudget& budget, Metrics& metrics, const SpaceEntry& space,
                 uint32_t count);
 
-  // Starts block `index` (ascending, below the count). INVALID_ARGUMENT when the previous block is not whole or the order is broken.
+  // Starts block `index` (ascending, below the count). INVALID_ARGUMENT when the previous block is
+  // not whole or the order is broken.
   absl::Status Begin(uint32_t index, uint64_t frame_bytes, const RetentionSpec& retention);
-  // The next bytes of block `index`'s frame. INVALID_ARGUMENT when they belong to no begun block or exceed its frame.
+  // The next bytes of block `index`'s frame. INVALID_ARGUMENT when they belong to no begun block or
+  // exceed its frame.
   absl::Status Write(uint32_t index, std::span<const std::byte> piece);
   // One result per block of the batch. Call once.
   std::vector<IngestResult> Finish();
 
  private:
-  // The block that is arriving. Its fate may be settled before its last byte; then the rest is skipped.
+  // The block that is arriving. Its fate may be settled before its last byte; then the rest is
+  // skipped.
   struct Arriving {
     uint32_t index = 0;
     uint64_t frame_bytes = 0;
@@ -58,7 +63,7 @@ class IngestSession {
     ByteBudget::Grant grant;
     SlabHandle slab;
     ByteSpans spans;
-    size_t span = 0;         // where the next byte lands: spans[span][span_used]
+    size_t span = 0;  // where the next byte lands: spans[span][span_used]
     size_t span_used = 0;
     PinSet parent;
   };

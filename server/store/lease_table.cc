@@ -89,7 +89,8 @@ size_t LeaseTable::size() const {
 
 std::string RandomLeaseId() {
   std::string id(LeaseTable::kLeaseIdBytes, '\0');
-  LARDER_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
+  LARDER_CHECK(
+      RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
   return id;
 }
 

@@ -1,4 +1,5 @@
-// Leases: a client's time-bounded promise that blocks stay readable. A lease owns its pins; it ends by Release, by time, or with the table.
+// Leases: a client's time-bounded promise that blocks stay readable. A lease owns its pins; it ends
+// by Release, by time, or with the table.
 #pragma once
 
 #include <chrono>
@@ -31,7 +32,8 @@ class LeaseTable {
   explicit LeaseTable(Options options) : options_(std::move(options)) {}
 
   // RESOURCE_EXHAUSTED at either cap; then the pins are let go.
-  absl::StatusOr<std::string> Grant(std::string_view client, PinSet pins, std::chrono::milliseconds ttl);
+  absl::StatusOr<std::string> Grant(std::string_view client, PinSet pins,
+                                    std::chrono::milliseconds ttl);
   // FAILED_PRECONDITION when the lease has ended.
   absl::Status Renew(std::string_view id, std::chrono::milliseconds ttl);
   absl::Status CheckLive(std::string_view id) const;

@@ -25,7 +25,8 @@ class Lookup {
   Lookup(BlockStore& blocks, LeaseTable& leases, Metrics& metrics)
       : blocks_(blocks), leases_(leases), metrics_(metrics) {}
 
-  // lease_ttl zero: no lease; nothing is pinned, nothing is touched. RESOURCE_EXHAUSTED at the lease caps.
+  // lease_ttl zero: no lease; nothing is pinned, nothing is touched. RESOURCE_EXHAUSTED at the
+  // lease caps.
   absl::StatusOr<LookupAnswer> Run(const SpaceEntry& space, std::span<const PrefixHash> hashes,
                                    Fidelity fidelity_min, std::string_view client,
                                    std::chrono::milliseconds lease_ttl);

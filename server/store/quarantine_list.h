@@ -1,4 +1,5 @@
-// Frames that failed verification, for operators: the newest kQuarantineListMax, and a count of all.
+// Frames that failed verification, for operators: the newest kQuarantineListMax, and a count of
+// all.
 #pragma once
 
 #include <cstdint>

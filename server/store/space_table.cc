@@ -17,11 +17,13 @@ absl::StatusOr<std::vector<const SpaceEntry*>> SpaceTable::Register(std::string_
     const SpaceId id = SpaceIdOf(digest);
     if (const auto found = by_id_.find(id); found != by_id_.end()) {
       const SpaceEntry& known = *spaces_[found->second];
-      if (known.digest != digest) return Bug("two spaces share a 64-bit id; rename the tenant or the model");
+      if (known.digest != digest)
+        return Bug("two spaces share a 64-bit id; rename the tenant or the model");
       entries.push_back(&known);
       continue;
     }
-    if (spaces_.size() >= kSpacesMax) return OverLimit("registered spaces", spaces_.size(), kSpacesMax);
+    if (spaces_.size() >= kSpacesMax)
+      return OverLimit("registered spaces", spaces_.size(), kSpacesMax);
     auto entry = std::make_unique<SpaceEntry>();
     entry->slot = static_cast<SpaceSlot>(spaces_.size());
     entry->id = id;

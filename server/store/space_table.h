@@ -1,4 +1,5 @@
-// Registered spaces: one per (tenant, manifest, group). Spaces are never removed, so a pointer to one stays valid as long as the table.
+// Registered spaces: one per (tenant, manifest, group). Spaces are never removed, so a pointer to
+// one stays valid as long as the table.
 #pragma once
 
 #include <atomic>

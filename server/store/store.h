@@ -1,4 +1,5 @@
-// The store of one server: its spaces, blocks and leases, and the verbs over them. Knows no wire message and no transport.
+// The store of one server: its spaces, blocks and leases, and the verbs over them. Knows no wire
+// message and no transport.
 #pragma once
 
 #include <atomic>

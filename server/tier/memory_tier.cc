@@ -17,7 +17,8 @@ std::optional<SlabRef> MemoryTier::Reserve(uint64_t bytes) {
   if (bytes > memory_.size()) return std::nullopt;
   const uint64_t granules = (bytes + kGranuleBytes - 1) / kGranuleBytes;
   MutexLock lock(mutex_);
-  // Compared before it is narrowed: a partial granule at the arena's end makes it more than there are.
+  // Compared before it is narrowed: a partial granule at the arena's end makes it more than there
+  // are.
   if (granules > slabs_.free_granules()) return std::nullopt;
   const std::optional<SlabRef> slab = slabs_.Allocate(static_cast<uint32_t>(granules));
   if (slab.has_value()) ++slabs_live_;

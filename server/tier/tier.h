@@ -1,4 +1,5 @@
-// A tier: a bounded place that holds frames. It knows bytes and slabs, never keys; the store decides what lives where.
+// A tier: a bounded place that holds frames. It knows bytes and slabs, never keys; the store
+// decides what lives where.
 #pragma once
 
 #include <cstdint>
@@ -7,17 +8,10 @@
 #include <utility>
 
 #include "absl/container/inlined_vector.h"
+#include "server/base/tier_usage.h"
 #include "server/memory/slab_allocator.h"
 
 namespace larder::server {
-
-enum class TierKind : uint8_t { kHbm = 1, kDram = 2, kSsd = 3 };
-
-struct TierUsage {
-  uint64_t budget_bytes = 0;
-  uint64_t used_bytes = 0;  // slabs, rounded to granules
-  uint64_t slabs = 0;
-};
 
 using ByteSpans = absl::InlinedVector<std::span<std::byte>, 4>;
 
@@ -26,15 +20,18 @@ class Tier {
  public:
   virtual ~Tier() = default;
   virtual TierKind kind() const = 0;
-  // Room for `bytes` > 0 bytes, or nullopt when the budget has none left: the caller evicts and asks again.
+  // Room for `bytes` > 0 bytes, or nullopt when the budget has none left: the caller evicts and
+  // asks again.
   virtual std::optional<SlabRef> Reserve(uint64_t bytes) = 0;
-  // The slab's memory, in order, `bytes` bytes in all (at most what was reserved). Valid until Free.
+  // The slab's memory, in order, `bytes` bytes in all (at most what was reserved). Valid until
+  // Free.
   virtual ByteSpans SpansOf(SlabRef slab, uint64_t bytes) const = 0;
   virtual void Free(SlabRef slab) = 0;
   virtual TierUsage usage() const = 0;
 };
 
-// Owns a reserved slab until it is published (Detach) or dropped. Move-only. The tier must outlive it.
+// Owns a reserved slab until it is published (Detach) or dropped. Move-only. The tier must outlive
+// it.
 class SlabHandle {
  public:
   SlabHandle() = default;

@@ -65,7 +65,8 @@ class Samples {
 
 // Slabs coming and going at full budget: a size is asked for until it fits, and a random slab goes
 // each time it does not. An operation is one allocation or one free (refusals come on top).
-// Utilisation is what callers asked for, not the granules it takes, over the budget, at each refusal.
+// Utilisation is what callers asked for, not the granules it takes, over the budget, at each
+// refusal.
 nlohmann::json BenchAllocator(uint64_t (*next_bytes)(Random&), uint64_t budget_bytes,
                               uint64_t operations) {
   struct Live {

@@ -1,12 +1,16 @@
-// What a bare gRPC stream of ByteBuffers moves over loopback, without any store: what Larder's inline plane is measured against.
+// What a bare gRPC stream of ByteBuffers moves over loopback, without any store: what Larder's
+// inline plane is measured against.
 //
-//   bare_grpc_stream --serve [--block-bytes N --blocks N]                   prints the ready line, serves until TERM
-//   bare_grpc_stream --connect 127.0.0.1:PORT --op get|put [load flags]     one channel, one call per worker
+//   bare_grpc_stream --serve [--block-bytes N --blocks N]                   prints the ready line,
+//   serves until TERM bare_grpc_stream --connect 127.0.0.1:PORT --op get|put [load flags]     one
+//   channel, one call per worker
 //
-// One bidirectional call per worker stays open for the whole run, or with --call-per-op one call per operation, as a client library makes.
-// A GET is a 24-byte request answered by the blocks in messages of --message-bytes, static slices of the server's working set, which the
-// client copies into its own. A PUT is a request followed by such messages; the server copies them into its working set and answers with
-// one byte. The same two copies that the inline plane makes, and nothing else: no keys, no index, no checksums.
+// One bidirectional call per worker stays open for the whole run, or with --call-per-op one call
+// per operation, as a client library makes. A GET is a 24-byte request answered by the blocks in
+// messages of --message-bytes, static slices of the server's working set, which the client copies
+// into its own. A PUT is a request followed by such messages; the server copies them into its
+// working set and answers with one byte. The same two copies that the inline plane makes, and
+// nothing else: no keys, no index, no checksums.
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
@@ -50,7 +54,8 @@ grpc::ByteBuffer CopiedMessage(const void* bytes, size_t size) {
   return grpc::ByteBuffer(&slice, 1);
 }
 
-// Copies a message, whichever way it was cut, to the front of `into`. Returns its length, or 0 when it does not fit.
+// Copies a message, whichever way it was cut, to the front of `into`. Returns its length, or 0 when
+// it does not fit.
 size_t CopyOut(const grpc::ByteBuffer& message, std::span<std::byte> into) {
   std::vector<grpc::Slice> slices;
   if (message.Length() > into.size() || !message.Dump(&slices).ok()) return 0;
@@ -73,7 +78,8 @@ struct Outgoing {
   }
 };
 
-// Server side of one call. The callbacks of one reactor never overlap: a read starts only when no write is left to do.
+// Server side of one call. The callbacks of one reactor never overlap: a read starts only when no
+// write is left to do.
 class ServerStream : public grpc::ServerGenericBidiReactor {
  public:
   ServerStream(WorkingSet& blocks, size_t message_bytes)
@@ -148,7 +154,8 @@ class BlockService : public grpc::CallbackGenericService {
   const size_t message_bytes_;
 };
 
-// Client side of one call. One operation at a time; the caller blocks in Get or Put, the callbacks do the work.
+// Client side of one call. One operation at a time; the caller blocks in Get or Put, the callbacks
+// do the work.
 class ClientStream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   ClientStream(grpc::GenericStub& stub, size_t message_bytes) : message_bytes_(message_bytes) {
@@ -207,7 +214,8 @@ class ClientStream : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::Byte
     ended_.wait(lock, [this] { return halves_open_ == 0; });
     return succeeded_;
   }
-  // The reply can arrive before the last write is reported: an operation is over when both halves are.
+  // The reply can arrive before the last write is reported: an operation is over when both halves
+  // are.
   void EndHalf(bool ok) {
     const std::lock_guard lock(mutex_);
     succeeded_ = succeeded_ && ok;

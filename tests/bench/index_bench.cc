@@ -1,6 +1,8 @@
-// The block index alone, no server: prefix match, cost against size, memory per block, eviction. One thread.
+// The block index alone, no server: prefix match, cost against size, memory per block, eviction.
+// One thread.
 //
-// A block belongs to a chain of kChain blocks; matches ask for whole chains, picked at random, so that their memory is cold.
+// A block belongs to a chain of kChain blocks; matches ask for whole chains, picked at random, so
+// that their memory is cold.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -47,18 +49,21 @@ PrefixHash HashOf(uint64_t number) {
 class IndexBench {
  public:
   explicit IndexBench(size_t blocks_max)
-      : index_(blocks_max, [](OrderLinks& links) { return MakeLruOrder(links); }, Fingerprinter(RandomSecret()),
-               [](const Removed&) {}) {}
+      : index_(
+            blocks_max, [](OrderLinks& links) { return MakeLruOrder(links); },
+            Fingerprinter(RandomSecret()), [](const Removed&) {}) {}
 
   // Adds blocks up to `blocks`, each chained to the one before it.
   void Grow(size_t blocks) {
     for (; size_ < blocks; ++size_) {
       const BlockRef parent = size_ % kChain == 0 ? kNoBlock : last_;
-      last_ = index_.Insert(kSpace, 0, HashOf(size_), parent, {static_cast<SlabRef>(size_), 100, 0, Fidelity::kExact}, {});
+      last_ = index_.Insert(kSpace, 0, HashOf(size_), parent,
+                            {static_cast<SlabRef>(size_), 100, 0, Fidelity::kExact}, {});
     }
   }
 
-  // Median seconds of one match of `length` blocks, over cold chains; the hashes are made outside the timing.
+  // Median seconds of one match of `length` blocks, over cold chains; the hashes are made outside
+  // the timing.
   double MatchSeconds(size_t length, size_t matches) {
     std::mt19937_64 random(7);
     std::vector<double> runs;
@@ -72,7 +77,8 @@ class IndexBench {
       std::vector<BlockRef> found(length);
       const auto start = std::chrono::steady_clock::now();
       for (const auto& query : queries) {
-        if (index_.Match(kSpace, query, Fidelity::kUnspecified, found).length != length) std::abort();
+        if (index_.Match(kSpace, query, Fidelity::kUnspecified, found).length != length)
+          std::abort();
       }
       runs.push_back(Seconds(start) / static_cast<double>(matches));
     }
@@ -114,14 +120,15 @@ int Main(int argc, char** argv) {
   std::string json_path;
   size_t largest = 10'000'000;
   app.add_option("--json", json_path, "Write the figures as JSON");
-  app.add_option("--blocks", largest, "Largest index, at least 1000000")->check(CLI::Range(1'000'000, 200'000'000));
+  app.add_option("--blocks", largest, "Largest index, at least 1000000")
+      ->check(CLI::Range(1'000'000, 200'000'000));
   CLI11_PARSE(app, argc, argv);
 
   nlohmann::ordered_json report = nlohmann::ordered_json::array();
   IndexBench bench(largest);
   uint64_t resident_at_million = 0;
-  std::printf("%12s %16s %14s %16s %14s %12s\n", "blocks", "match 3000 [us]", "match 16 [ns]", "touch 3000 [us]", "evict [ns]",
-              "bytes/block");
+  std::printf("%12s %16s %14s %16s %14s %12s\n", "blocks", "match 3000 [us]", "match 16 [ns]",
+              "touch 3000 [us]", "evict [ns]", "bytes/block");
   std::vector<size_t> sizes = {10'000, 100'000, 1'000'000};
   if (largest > sizes.back()) sizes.push_back(largest);
   for (const size_t size : sizes) {
@@ -133,13 +140,17 @@ int Main(int argc, char** argv) {
     row["touch_3000_seconds"] = bench.TouchSeconds();
     if (size == 1'000'000) resident_at_million = resident;
     if (size > 1'000'000) {
-      row["bytes_per_block"] = static_cast<double>(resident - resident_at_million) / static_cast<double>(size - 1'000'000);
+      row["bytes_per_block"] = static_cast<double>(resident - resident_at_million) /
+                               static_cast<double>(size - 1'000'000);
     }
     if (size == sizes.back()) row["evict_seconds"] = bench.EvictSeconds(size / 10);
     std::printf("%12zu %16.1f %14.0f %16.1f", size, row["match_3000_seconds"].get<double>() * 1e6,
-                row["match_16_seconds"].get<double>() * 1e9, row["touch_3000_seconds"].get<double>() * 1e6);
-    row.contains("evict_seconds") ? std::printf(" %14.0f", row["evict_seconds"].get<double>() * 1e9) : std::printf(" %14s", "");
-    row.contains("bytes_per_block") ? std::printf(" %12.1f\n", row["bytes_per_block"].get<double>()) : std::printf("\n");
+                row["match_16_seconds"].get<double>() * 1e9,
+                row["touch_3000_seconds"].get<double>() * 1e6);
+    row.contains("evict_seconds") ? std::printf(" %14.0f", row["evict_seconds"].get<double>() * 1e9)
+                                  : std::printf(" %14s", "");
+    row.contains("bytes_per_block") ? std::printf(" %12.1f\n", row["bytes_per_block"].get<double>())
+                                    : std::printf("\n");
     std::fflush(stdout);
     report.push_back(row);
   }

@@ -1,10 +1,12 @@
 // What plain sockets move over loopback: the floor under every other transport.
 //
-//   raw_tcp --serve [--block-bytes N --blocks N]                      prints the ready line, serves until TERM
-//   raw_tcp --connect 127.0.0.1:PORT --op get|put [load flags]        one connection per worker
+//   raw_tcp --serve [--block-bytes N --blocks N]                      prints the ready line, serves
+//   until TERM raw_tcp --connect 127.0.0.1:PORT --op get|put [load flags]        one connection per
+//   worker
 //
-// A GET is a 24-byte request answered by the blocks' bytes; a PUT is a request followed by the bytes, answered by one byte.
-// Sender and receiver use their working sets directly: no copy beyond the kernel's.
+// A GET is a 24-byte request answered by the blocks' bytes; a PUT is a request followed by the
+// bytes, answered by one byte. Sender and receiver use their working sets directly: no copy beyond
+// the kernel's.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -2,10 +2,11 @@
 //
 //   redis_bench --connect 127.0.0.1:PORT|unix:PATH --op get|put [load flags]
 //
-// Needs a running redis-server without persistence (tests/bench/inline_plane.sh starts one). SET stores and GET fetches whole blocks; a
-// batch is pipelined. hiredis allocates each reply, and the client copies it into its final buffer, as a user of hiredis would.
-// --client plain leaves hiredis out: payloads go from and to the working set without a copy. It is the strongest Redis we could build, and
-// the one that ratios should be taken against.
+// Needs a running redis-server without persistence (tests/bench/inline_plane.sh starts one). SET
+// stores and GET fetches whole blocks; a batch is pipelined. hiredis allocates each reply, and the
+// client copies it into its final buffer, as a user of hiredis would.
+// --client plain leaves hiredis out: payloads go from and to the working set without a copy. It is
+// the strongest Redis we could build, and the one that ratios should be taken against.
 #include <hiredis/hiredis.h>
 
 #include <CLI/CLI.hpp>
@@ -65,7 +66,8 @@ class Connection {
     return true;
   }
 
-  // SET without hiredis: the command's header, then the payload from where it lies. No other reply may be outstanding.
+  // SET without hiredis: the command's header, then the payload from where it lies. No other reply
+  // may be outstanding.
   bool SetPlain(uint64_t first, std::span<const std::byte> blocks, uint64_t block_bytes) {
     const uint64_t count = blocks.size() / block_bytes;
     for (uint64_t i = 0; i < count; ++i) {
@@ -82,7 +84,8 @@ class Connection {
     return true;
   }
 
-  // GET without hiredis: the reply's header, then its payload into place. No other reply may be outstanding.
+  // GET without hiredis: the reply's header, then its payload into place. No other reply may be
+  // outstanding.
   bool GetPlain(uint64_t first, std::span<std::byte> into, uint64_t block_bytes) {
     const uint64_t count = into.size() / block_bytes;
     std::string requests;

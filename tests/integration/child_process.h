@@ -1,8 +1,10 @@
-// One child process of a test: started with its stdout on a pipe, killed and reaped with this object.
+// One child process of a test: started with its stdout on a pipe, killed and reaped with this
+// object.
 //
-// A child never outlives the test program: it also dies when the thread that started it ends, so start children from a thread that lives
-// as long as they shall. Between fork and exec only async-signal-safe calls are made: safe in a process that has threads (gRPC).
-// A child that can not be started ends the test program: nothing after it would make sense. Confined to one thread.
+// A child never outlives the test program: it also dies when the thread that started it ends, so
+// start children from a thread that lives as long as they shall. Between fork and exec only
+// async-signal-safe calls are made: safe in a process that has threads (gRPC). A child that can not
+// be started ends the test program: nothing after it would make sense. Confined to one thread.
 #pragma once
 
 #include <fcntl.h>
@@ -73,7 +75,8 @@ class ChildProcess {
     return status_;
   }
 
-  // Next line of its stdout without the line's end; nullopt when none came by then or it closed its stdout.
+  // Next line of its stdout without the line's end; nullopt when none came by then or it closed its
+  // stdout.
   std::optional<std::string> ReadLine(std::chrono::milliseconds timeout) {
     const auto deadline = std::chrono::steady_clock::now() + timeout;
     for (;;) {
@@ -82,8 +85,8 @@ class ChildProcess {
         read_.erase(0, end + 1);
         return line;
       }
-      const auto rest = std::chrono::ceil<std::chrono::milliseconds>(
-          deadline - std::chrono::steady_clock::now());
+      const auto rest =
+          std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
       pollfd wait = {stdout_, POLLIN, 0};
       if (rest.count() <= 0 || ::poll(&wait, 1, static_cast<int>(rest.count())) <= 0) return {};
       char piece[4096];

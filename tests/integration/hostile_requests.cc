@@ -31,14 +31,22 @@ std::string Text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-uint64_t OtherSpace(Random& random, const Target& target) { return target.space.id ^ (1 + random() % 255); }
+uint64_t OtherSpace(Random& random, const Target& target) {
+  return target.space.id ^ (1 + random() % 255);
+}
 
 google::protobuf::Duration NegativeDuration(Random& random) {
   google::protobuf::Duration duration;
   switch (random() % 3) {
-    case 0: duration.set_seconds(-1 - static_cast<int64_t>(random() >> 1)); break;
-    case 1: duration.set_nanos(-1 - static_cast<int32_t>(random() % 999'999'999)); break;
-    default: duration.set_nanos(INT32_MAX); break;
+    case 0:
+      duration.set_seconds(-1 - static_cast<int64_t>(random() >> 1));
+      break;
+    case 1:
+      duration.set_nanos(-1 - static_cast<int32_t>(random() % 999'999'999));
+      break;
+    default:
+      duration.set_nanos(INT32_MAX);
+      break;
   }
   return duration;
 }
@@ -157,9 +165,15 @@ google::protobuf::Duration OneSecond() {
 v1::Retention BadRetention(Random& random) {
   v1::Retention retention;
   switch (random() % 3) {
-    case 0: retention.set_priority(kPriorityMax + 1 + random() % 1000); break;
-    case 1: *retention.mutable_ttl() = NegativeDuration(random); break;
-    default: *retention.mutable_priority_duration() = NegativeDuration(random); break;
+    case 0:
+      retention.set_priority(kPriorityMax + 1 + random() % 1000);
+      break;
+    case 1:
+      *retention.mutable_ttl() = NegativeDuration(random);
+      break;
+    default:
+      *retention.mutable_priority_duration() = NegativeDuration(random);
+      break;
   }
   return retention;
 }
@@ -226,7 +240,8 @@ Request TruncatedPut(Random& random, const Target& target, Request::End end) {
 
 // Sizes, counts, offsets and enums of the header region replaced, under a root that agrees again.
 Request PutForged(Random& random, const Target& target) {
-  constexpr size_t kIdentityOffset = offsetof(FrameHeader, token_begin);  // from here on: whose block it is
+  constexpr size_t kIdentityOffset =
+      offsetof(FrameHeader, token_begin);  // from here on: whose block it is
   for (;;) {
     Bytes frame = GoodFrame(random, target);
     const size_t tables = Load<FrameHeader>(frame, 0).header_bytes - sizeof(FrameHeader);
@@ -247,16 +262,25 @@ Request PutForged(Random& random, const Target& target) {
 Request PutOtherShape(Random& random, const Target& target) {
   KvShape shape = target.space.shape;
   switch (random() % 4) {
-    case 0: ++shape.layers; break;
-    case 1: ++shape.unit_bytes; break;
-    case 2: ++shape.tokens; break;
-    default: ++shape.layer_begin; break;
+    case 0:
+      ++shape.layers;
+      break;
+    case 1:
+      ++shape.unit_bytes;
+      break;
+    case 2:
+      ++shape.tokens;
+      break;
+    default:
+      ++shape.layer_begin;
+      break;
   }
   const Bytes raw = RandomBytes(random, RawBytes(shape).value());
   return PutFrame(target, Text(MakeFrame(IdentityOf(random, target), shape, raw)));
 }
 
-Request PutAs(Random& random, const Target& target, void (*change)(Random&, const Target&, FrameIdentity*)) {
+Request PutAs(Random& random, const Target& target,
+              void (*change)(Random&, const Target&, FrameIdentity*)) {
   FrameIdentity identity = IdentityOf(random, target);
   change(random, target, &identity);
   const Bytes raw = RandomBytes(random, RawBytes(target.space.shape).value());
@@ -271,22 +295,54 @@ Request RegisterWith(Random& random, const Target& target) {
   manifest = target.manifest;
   v1::LayerGroup& group = *manifest.mutable_groups(0);
   switch (random() % 16) {
-    case 0: manifest.clear_model(); break;
-    case 1: manifest.set_model(std::string(kModelNameBytesMax + 1 + random() % 4096, 'm')); break;
-    case 2: manifest.set_dtype(static_cast<v1::Dtype>(8 + random() % 1000)); break;
-    case 3: manifest.set_axis_order(static_cast<v1::AxisOrder>(-1)); break;
-    case 4: manifest.set_block_tokens(kBlockTokensMax + 1 + random() % 1000); break;
-    case 5: manifest.set_block_tokens(0); break;
-    case 6: manifest.clear_groups(); break;
-    case 7: while (manifest.groups_size() <= 64) *manifest.add_groups() = group; break;
-    case 8: group.set_layers(UINT32_MAX); break;
-    case 9: group.set_layer_begin(UINT32_MAX); break;
-    case 10: group.set_unit_bytes(UINT32_MAX); break;
-    case 11: group.set_kind(static_cast<v1::GroupKind>(5 + random() % 1000)); break;
-    case 12: manifest.mutable_shard()->set_tensor_parallel_rank(1 + random() % 1000); break;
-    case 13: manifest.mutable_rope()->set_scaling_factor(-1.0 / 0.0); break;
-    case 14: request.set_tenant("a/../" + std::string(random() % 200, 't')); break;
-    default: manifest.set_weights_digest(RandomText(random, 65 + random() % 1000)); break;
+    case 0:
+      manifest.clear_model();
+      break;
+    case 1:
+      manifest.set_model(std::string(kModelNameBytesMax + 1 + random() % 4096, 'm'));
+      break;
+    case 2:
+      manifest.set_dtype(static_cast<v1::Dtype>(8 + random() % 1000));
+      break;
+    case 3:
+      manifest.set_axis_order(static_cast<v1::AxisOrder>(-1));
+      break;
+    case 4:
+      manifest.set_block_tokens(kBlockTokensMax + 1 + random() % 1000);
+      break;
+    case 5:
+      manifest.set_block_tokens(0);
+      break;
+    case 6:
+      manifest.clear_groups();
+      break;
+    case 7:
+      while (manifest.groups_size() <= 64) *manifest.add_groups() = group;
+      break;
+    case 8:
+      group.set_layers(UINT32_MAX);
+      break;
+    case 9:
+      group.set_layer_begin(UINT32_MAX);
+      break;
+    case 10:
+      group.set_unit_bytes(UINT32_MAX);
+      break;
+    case 11:
+      group.set_kind(static_cast<v1::GroupKind>(5 + random() % 1000));
+      break;
+    case 12:
+      manifest.mutable_shard()->set_tensor_parallel_rank(1 + random() % 1000);
+      break;
+    case 13:
+      manifest.mutable_rope()->set_scaling_factor(-1.0 / 0.0);
+      break;
+    case 14:
+      request.set_tenant("a/../" + std::string(random() % 200, 't'));
+      break;
+    default:
+      manifest.set_weights_digest(RandomText(random, 65 + random() % 1000));
+      break;
   }
   return {"Cache/RegisterManifest", {request.SerializeAsString()}};
 }
@@ -295,13 +351,16 @@ Request RegisterWith(Random& random, const Target& target) {
 Request RegisterBadUtf8(Random& random, const Target&) {
   std::string model = "\x0A\x04\xFF\xFE\xC0";
   model += static_cast<char>(0x80 | random() % 64);
-  return {"Cache/RegisterManifest", {"\x12" + std::string(1, static_cast<char>(model.size())) + model}};
+  return {"Cache/RegisterManifest",
+          {"\x12" + std::string(1, static_cast<char>(model.size())) + model}};
 }
 
-constexpr const char* kUnaryMethods[] = {"Cache/Lookup", "Cache/Release", "Cache/Renew",
+constexpr const char* kUnaryMethods[] = {"Cache/Lookup", "Cache/Release",          "Cache/Renew",
                                          "Cache/Retain", "Cache/RegisterManifest", "Admin/Evict"};
 
-std::string UnaryMethod(Random& random) { return kUnaryMethods[random() % std::size(kUnaryMethods)]; }
+std::string UnaryMethod(Random& random) {
+  return kUnaryMethods[random() % std::size(kUnaryMethods)];
+}
 
 constexpr HostileKind kNamingKinds[] = {
     {"lookup_no_hashes", 4, Code::INVALID_ARGUMENT, NoHashes<v1::LookupRequest>},
@@ -367,35 +426,44 @@ constexpr HostileKind kStreamKinds[] = {
     {"put_open_most_blocks_then_end", 1, Code::OK,
      [](Random&, const Target& t) { return PutOf({Open(t.space.id, kPutBlocksMax)}); }},
     {"put_open_twice", 4, Code::INVALID_ARGUMENT,
-     [](Random&, const Target& t) { return PutOf({Open(t.space.id, 1), Open(t.space.id, 1)}); }},
+     [](Random&, const Target& t) {
+       return PutOf({Open(t.space.id, 1), Open(t.space.id, 1)});
+     }},
     {"put_unknown_space", 8, Code::FAILED_PRECONDITION,
      [](Random& r, const Target& t) { return PutOf({Open(OtherSpace(r, t), 1)}); }},
     {"put_index_beyond_count", 4, Code::INVALID_ARGUMENT,
      [](Random& r, const Target& t) {
        const std::string frame = Text(GoodFrame(r, t));
-       return PutOf({Open(t.space.id, 2), Part(2 + static_cast<uint32_t>(r() >> 33), frame.size(), frame)});
+       return PutOf(
+           {Open(t.space.id, 2), Part(2 + static_cast<uint32_t>(r() >> 33), frame.size(), frame)});
      }},
     {"put_index_out_of_order", 4, Code::INVALID_ARGUMENT,
      [](Random& r, const Target& t) {
        std::string frame = Text(GoodFrame(r, t));
        FlipBits(r, &frame);
-       return PutOf({Open(t.space.id, 2), Part(1, frame.size(), frame), Part(0, frame.size(), frame)});
+       return PutOf(
+           {Open(t.space.id, 2), Part(1, frame.size(), frame), Part(0, frame.size(), frame)});
      }},
     {"put_begin_within_block", 4, Code::INVALID_ARGUMENT,
      [](Random& r, const Target& t) {
        const std::string frame = Text(GoodFrame(r, t));
-       return PutOf({Open(t.space.id, 2), Part(0, frame.size(), frame.substr(0, r() % frame.size())),
+       return PutOf({Open(t.space.id, 2),
+                     Part(0, frame.size(), frame.substr(0, r() % frame.size())),
                      Part(1, frame.size(), frame)});
      }},
     {"put_payload_of_no_block", 4, Code::INVALID_ARGUMENT,
-     [](Random& r, const Target& t) { return PutOf({Open(t.space.id, 1), Part(0, 0, RandomText(r, 300))}); }},
+     [](Random& r, const Target& t) {
+       return PutOf({Open(t.space.id, 1), Part(0, 0, RandomText(r, 300))});
+     }},
     {"put_payload_beyond_frame", 4, Code::INVALID_ARGUMENT,
      [](Random& r, const Target& t) {
        const std::string frame = Text(GoodFrame(r, t));
        return PutOf({Open(t.space.id, 1), Part(0, frame.size() - 1 - r() % 100, frame)});
      }},
     {"put_frame_too_small", 4, Code::INVALID_ARGUMENT,
-     [](Random& r, const Target& t) { return PutOf({Open(t.space.id, 1), Part(0, 1 + r() % 255, "x")}); }},
+     [](Random& r, const Target& t) {
+       return PutOf({Open(t.space.id, 1), Part(0, 1 + r() % 255, "x")});
+     }},
     {"put_frame_too_large", 8, Code::INVALID_ARGUMENT,
      [](Random& r, const Target& t) {
        return PutOf({Open(t.space.id, 1), Part(0, kFrameBytesMax + 1 + (r() >> 1), "x")});
@@ -432,11 +500,15 @@ constexpr HostileKind kFrameKinds[] = {
     {"frame_of_other_shape", 8, Code::OK, PutOtherShape},
     {"frame_of_other_space", 8, Code::OK,
      [](Random& r, const Target& t) {
-       return PutAs(r, t, [](Random& n, const Target&, FrameIdentity* i) { i->space_digest[n() % 32] ^= 1; });
+       return PutAs(r, t, [](Random& n, const Target&, FrameIdentity* i) {
+         i->space_digest[n() % 32] ^= 1;
+       });
      }},
     {"frame_of_other_manifest", 8, Code::OK,
      [](Random& r, const Target& t) {
-       return PutAs(r, t, [](Random& n, const Target&, FrameIdentity* i) { i->manifest_digest[n() % 32] ^= 1; });
+       return PutAs(r, t, [](Random& n, const Target&, FrameIdentity* i) {
+         i->manifest_digest[n() % 32] ^= 1;
+       });
      }},
     {"frame_of_unknown_parent", 8, Code::OK,
      [](Random& r, const Target& t) {
@@ -457,9 +529,15 @@ constexpr HostileKind kFrameKinds[] = {
 constexpr HostileKind kWireKinds[] = {
     {"put_noise", 16, Code::INVALID_ARGUMENT,
      [](Random& r, const Target&) { return PutOf({RandomText(r, 1 + r() % 4096)}); }},
-    {"put_noise_after_open", 16, {},
-     [](Random& r, const Target& t) { return PutOf({Open(t.space.id, 4), RandomText(r, 1 + r() % 4096)}); }},
-    {"put_message_bits_flipped", 16, {},
+    {"put_noise_after_open",
+     16,
+     {},
+     [](Random& r, const Target& t) {
+       return PutOf({Open(t.space.id, 4), RandomText(r, 1 + r() % 4096)});
+     }},
+    {"put_message_bits_flipped",
+     16,
+     {},
      [](Random& r, const Target& t) {
        // The frame is broken first: no flip of the fields around it can make it good.
        std::string frame = Text(GoodFrame(r, t));
@@ -475,33 +553,66 @@ constexpr HostileKind kWireKinds[] = {
        return PutOf({Open(t.space.id, 1) + "\x12" + length + RandomText(r, 100)});
      }},
     {"put_nested_groups", 4, Code::INVALID_ARGUMENT,
-     [](Random&, const Target& t) { return PutOf({Open(t.space.id, 1) + std::string(100'000, '\x1B')}); }},
-    {"get_noise", 16, {},
-     [](Random& r, const Target&) { return Request{"Cache/Get", {RandomText(r, 1 + r() % 4096)}, {}}; }},
-    {"unary_noise", 16, {},
-     [](Random& r, const Target&) { return Request{UnaryMethod(r), {RandomText(r, 1 + r() % 4096)}, {}}; }},
-    {"unary_without_message", 4, {},
-     [](Random& r, const Target&) { return Request{UnaryMethod(r), {}, {}}; }},
-    {"unary_two_messages", 4, {},
-     [](Random& r, const Target&) { return Request{UnaryMethod(r), {"", ""}, {}}; }},
-    {"unary_oversized_message", 1, Code::RESOURCE_EXHAUSTED,
-     [](Random& r, const Target&) { return Request{UnaryMethod(r), {std::string(5u << 20, 'x')}, {}}; }},
-    {"put_oversized_message", 1, Code::RESOURCE_EXHAUSTED,
-     [](Random&, const Target& t) { return PutOf({Open(t.space.id, 1), std::string(5u << 20, 'x')}); }},
-    {"oversized_metadata", 4, Code::RESOURCE_EXHAUSTED,
-     [](Random& r, const Target&) {
-       return Request{UnaryMethod(r), {""}, {{"larder-client", std::string(20'000 + r() % 100'000, 'c')}}};
+     [](Random&, const Target& t) {
+       return PutOf({Open(t.space.id, 1) + std::string(100'000, '\x1B')});
      }},
-    {"many_metadata_keys", 4, {},
+    {"get_noise",
+     16,
+     {},
+     [](Random& r, const Target&) {
+       return Request{"Cache/Get", {RandomText(r, 1 + r() % 4096)}, {}};
+     }},
+    {"unary_noise",
+     16,
+     {},
+     [](Random& r, const Target&) {
+       return Request{UnaryMethod(r), {RandomText(r, 1 + r() % 4096)}, {}};
+     }},
+    {"unary_without_message",
+     4,
+     {},
+     [](Random& r, const Target&) {
+       return Request{UnaryMethod(r), {}, {}};
+     }},
+    {"unary_two_messages",
+     4,
+     {},
+     [](Random& r, const Target&) {
+       return Request{UnaryMethod(r), {"", ""}, {}};
+     }},
+    {"unary_oversized_message", 1, Code::RESOURCE_EXHAUSTED,
+     [](Random& r, const Target&) {
+       return Request{UnaryMethod(r), {std::string(5u << 20, 'x')}, {}};
+     }},
+    {"put_oversized_message", 1, Code::RESOURCE_EXHAUSTED,
+     [](Random&, const Target& t) {
+       return PutOf({Open(t.space.id, 1), std::string(5u << 20, 'x')});
+     }},
+    {"oversized_metadata",
+     2,
+     {},  // or UNAVAILABLE: the connection breaks while it is being sent
+
+     [](Random& r, const Target&) {
+       Request request{
+           UnaryMethod(r), {""}, {{"larder-client", std::string(20'000 + r() % 100'000, 'c')}}};
+       request.closes_connection = true;
+       return request;
+     }},
+    {"many_metadata_keys",
+     4,
+     {},
      [](Random& r, const Target&) {
        Request request{UnaryMethod(r), {""}, {}};
        for (int i = 0; i < 60; ++i) {
-         request.metadata.emplace_back("x-noise-" + std::to_string(r()) + "-bin", RandomText(r, 50));
+         request.metadata.emplace_back("x-noise-" + std::to_string(r()) + "-bin",
+                                       RandomText(r, 50));
        }
        return request;
      }},
     {"unknown_method", 4, Code::UNIMPLEMENTED,
-     [](Random& r, const Target&) { return Request{"Cache/" + std::to_string(r()), {RandomText(r, 64)}, {}}; }},
+     [](Random& r, const Target&) {
+       return Request{"Cache/" + std::to_string(r()), {RandomText(r, 64)}, {}};
+     }},
     {"manifest_bad_field", 16, Code::INVALID_ARGUMENT, RegisterWith},
     {"manifest_bad_utf8", 8, {}, RegisterBadUtf8},
 };
@@ -516,9 +627,11 @@ std::optional<Message> Parsed(const HostileAnswer& answer) {
 bool StoredNothing(const HostileAnswer& answer) {
   const auto response = Parsed<v1::PutResponse>(answer);
   if (!response || response->results().empty()) return false;
-  return std::all_of(response->results().begin(), response->results().end(), [](const auto& result) {
-    return result.outcome() > v1::PUT_OUTCOME_ALREADY_PRESENT && v1::PutOutcome_IsValid(result.outcome());
-  });
+  return std::all_of(response->results().begin(), response->results().end(),
+                     [](const auto& result) {
+                       return result.outcome() > v1::PUT_OUTCOME_ALREADY_PRESENT &&
+                              v1::PutOutcome_IsValid(result.outcome());
+                     });
 }
 
 bool ReturnedNothing(const HostileAnswer& answer) {

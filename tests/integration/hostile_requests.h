@@ -1,5 +1,6 @@
-// Requests that a server must refuse: one generator per kind of malice, each as raw messages, so that they may break every rule of the
-// contract, of Protobuf and of the frame format. Reproducible from the generator's seed.
+// Requests that a server must refuse: one generator per kind of malice, each as raw messages, so
+// that they may break every rule of the contract, of Protobuf and of the frame format. Reproducible
+// from the generator's seed.
 #pragma once
 
 #include <grpcpp/generic/generic_stub.h>
@@ -21,7 +22,7 @@ namespace larder::testing {
 struct HostileTarget {
   Space space;
   v1::Manifest manifest;
-  PrefixHash resident;    // a block of the space that is stored
+  PrefixHash resident;      // a block of the space that is stored
   std::string lease_ended;  // id of a lease that was granted and has expired
 };
 
@@ -32,6 +33,8 @@ struct HostileRequest {
   std::vector<std::string> messages;  // as they go over the wire
   std::vector<std::pair<std::string, std::string>> metadata;
   End end = End::kHalfClose;
+  // gRPC answers it and then closes the connection, with whatever else is on it.
+  bool closes_connection = false;
 };
 
 using Random = std::mt19937_64;
@@ -40,7 +43,8 @@ struct HostileKind {
   const char* name;
   // How often among all; expensive kinds have 1.
   int weight;
-  // The code it must get; OK: a refused outcome for every block. Nothing: any typed code, or refused outcomes.
+  // The code it must get; OK: a refused outcome for every block. Nothing: any typed code, or
+  // refused outcomes.
   std::optional<grpc::StatusCode> code;
   HostileRequest (*make)(Random& random, const HostileTarget& target);
 };

@@ -1,6 +1,9 @@
-// Must hold while strangers send nonsense: every request is refused with a typed error, nothing is stored, memory stays bounded, budgets
-// return to where they were, and another client's gets go on with the right bytes.
+// Must hold while strangers send nonsense: every request is refused with a typed error, nothing is
+// stored, memory stays bounded, budgets return to where they were, and another client's gets go on
+// with the right bytes.
 //   hostile_requests_test [--requests=N] [--seed=N]
+#include "tests/integration/hostile_requests.h"
+
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +12,7 @@
 #include <chrono>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <string>
@@ -19,7 +23,6 @@
 #include "client/admin_client.h"
 #include "client/client.h"
 #include "tests/integration/command_line.h"
-#include "tests/integration/hostile_requests.h"
 #include "tests/integration/known_blocks.h"
 #include "tests/integration/server_process.h"
 
@@ -86,7 +89,8 @@ class HostileRequestsTest : public ::testing::Test {
 
   v1::StatsResponse Stats() { return admin_->Stats().value(); }
 
-  // Puts the chain that the good client reads, and the target of the hostile ones with a lease that has ended.
+  // Puts the chain that the good client reads, and the target of the hostile ones with a lease that
+  // has ended.
   void Prepare() {
     good_space_ = good_->Register(KnownManifest("good", 4, 4096), "good").value()[0];
     const auto stored = good_->Put(good_space_, KnownChain(good_space_, 1, kChainBlocks));
@@ -98,17 +102,22 @@ class HostileRequestsTest : public ::testing::Test {
     ASSERT_EQ(good_->Put(target_.space, blocks).value()[0].outcome, PutOutcome::kStored);
     target_.resident = blocks[0].hash;
     const std::vector<PrefixHash> hashes = {target_.resident};
-    const auto found = good_->Lookup(target_.space, hashes, {.lease_ttl = milliseconds(50)}).value();
+    const auto found =
+        good_->Lookup(target_.space, hashes, {.lease_ttl = milliseconds(50)}).value();
     ASSERT_FALSE(found.lease_id.empty());
     target_.lease_ended = found.lease_id;
     while (Stats().leases() > 0) std::this_thread::sleep_for(milliseconds(10));
   }
 
-  void SendMany(int sender, Tally* tally) {
+  std::shared_ptr<grpc::Channel> OwnConnection() const {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    grpc::GenericStub stub(grpc::CreateCustomChannel(
-        server_.address(), grpc::InsecureChannelCredentials(), arguments));
+    return grpc::CreateCustomChannel(server_.address(), grpc::InsecureChannelCredentials(),
+                                     arguments);
+  }
+
+  void SendMany(int sender, Tally* tally) {
+    grpc::GenericStub stub(OwnConnection());
     const std::vector<HostileKind> kinds = HostileKinds();
     std::vector<int> weights;
     for (const HostileKind& kind : kinds) weights.push_back(kind.weight);
@@ -117,7 +126,12 @@ class HostileRequestsTest : public ::testing::Test {
     while (started_.fetch_add(1) < requests_wanted) {
       const HostileKind& kind = kinds[choose(random)];
       const HostileRequest request = kind.make(random, target_);
-      tally->Add(kind, request, Send(stub, request));
+      if (request.closes_connection) {
+        grpc::GenericStub other(OwnConnection());
+        tally->Add(kind, request, Send(other, request));
+      } else {
+        tally->Add(kind, request, Send(stub, request));
+      }
     }
   }
 
@@ -149,8 +163,8 @@ class HostileRequestsTest : public ::testing::Test {
 
   bool BudgetsAreBack() {
     const v1::StatsResponse now = Stats();
-    return now.ingest_bytes_in_flight() == 0 && now.pinned_blocks() == 0 && now.put_streams() == 0 &&
-           now.get_streams() == 0 && now.leases() == 0;
+    return now.ingest_bytes_in_flight() == 0 && now.pinned_blocks() == 0 &&
+           now.put_streams() == 0 && now.get_streams() == 0 && now.leases() == 0;
   }
 
   ServerProcess server_;
@@ -173,7 +187,8 @@ TEST_F(HostileRequestsTest, EveryRequestIsRefusedAndNothingIsLeftBehind) {
   std::thread reader([this] { GetAlong(); });
   std::thread watcher([this] { WatchMemory(); });
   std::vector<std::thread> senders;
-  for (int i = 0; i < kSenders; ++i) senders.emplace_back([this, i, &tally] { SendMany(i, &tally); });
+  for (int i = 0; i < kSenders; ++i)
+    senders.emplace_back([this, i, &tally] { SendMany(i, &tally); });
   for (std::thread& sender : senders) sender.join();
   ended_.store(true);
   reader.join();
@@ -186,12 +201,14 @@ TEST_F(HostileRequestsTest, EveryRequestIsRefusedAndNothingIsLeftBehind) {
   }
   const v1::StatsResponse after = Stats();
   tally.Print();
-  std::printf("seed %llu: %llu requests of %zu kinds in %.1f s; good client %llu gets, %llu bad; resident MiB %.1f -> "
-              "%.1f, peak %.1f\n",
-              static_cast<unsigned long long>(seed), static_cast<unsigned long long>(tally.total()),
-              tally.kinds(), elapsed.count(), static_cast<unsigned long long>(good_gets_),
-              static_cast<unsigned long long>(bad_gets_), before.resident_memory_bytes() / 1048576.0,
-              after.resident_memory_bytes() / 1048576.0, resident_peak_ / 1048576.0);
+  std::printf(
+      "seed %llu: %llu requests of %zu kinds in %.1f s; good client %llu gets, %llu bad; resident "
+      "MiB %.1f -> "
+      "%.1f, peak %.1f\n",
+      static_cast<unsigned long long>(seed), static_cast<unsigned long long>(tally.total()),
+      tally.kinds(), elapsed.count(), static_cast<unsigned long long>(good_gets_),
+      static_cast<unsigned long long>(bad_gets_), before.resident_memory_bytes() / 1048576.0,
+      after.resident_memory_bytes() / 1048576.0, resident_peak_ / 1048576.0);
 
   EXPECT_EQ(tally.wrong(), 0u);
   EXPECT_GE(tally.total(), requests_wanted);

@@ -1,5 +1,6 @@
-// Clients killed with SIGKILL in the middle of large puts and gets leave nothing behind: no reservation, no pin, no lease beyond its TTL, and
-// no block that is not whole. The clients are this same program, started with --child.
+// Clients killed with SIGKILL in the middle of large puts and gets leave nothing behind: no
+// reservation, no pin, no lease beyond its TTL, and no block that is not whole. The clients are
+// this same program, started with --child.
 //   killed_clients_test [--clients=N] [--seed=N]
 #include <gtest/gtest.h>
 
@@ -130,12 +131,14 @@ class KilledClientsTest : public ::testing::Test {
     }
   }
 
-  // Gets everything that any client may have put. Every block that is said to be resident must come with its bytes.
+  // Gets everything that any client may have put. Every block that is said to be resident must come
+  // with its bytes.
   void VerifyResidents() {
     for (uint64_t number = 0; number < clients_wanted; number += 2) {
       for (uint32_t i = 0; i < kChainsPerClient; ++i) {
         const uint32_t chain = ChainOf(number, i);
-        const auto found = client_->Lookup(space_, HashesOf(chain), {.lease_ttl = seconds(60)}).value();
+        const auto found =
+            client_->Lookup(space_, HashesOf(chain), {.lease_ttl = seconds(60)}).value();
         const auto length = static_cast<uint32_t>(found.blocks.size());
         if (length == 0) continue;
         EXPECT_EQ(GetRight(*client_, space_, chain, length, {.lease_id = found.lease_id}), length);
@@ -183,14 +186,16 @@ TEST_F(KilledClientsTest, LeaveNothingBehind) {
   VerifyResidents();
   EXPECT_EQ(GetRight(*client_, space_, kSharedChain, kChainBlocks), kChainBlocks);
 
-  std::printf("seed %llu: %llu clients killed, %llu while a put and %llu while a get was open; up to %llu leases, all "
-              "quiet %.2f s after the last kill; %llu blocks verified, %llu chains cut short\n",
-              static_cast<unsigned long long>(seed), static_cast<unsigned long long>(clients_wanted),
-              static_cast<unsigned long long>(killed_in_put_),
-              static_cast<unsigned long long>(killed_in_get_),
-              static_cast<unsigned long long>(leases_seen_), settled.count(),
-              static_cast<unsigned long long>(blocks_verified_),
-              static_cast<unsigned long long>(chains_cut_));
+  std::printf(
+      "seed %llu: %llu clients killed, %llu while a put and %llu while a get was open; up to %llu "
+      "leases, all "
+      "quiet %.2f s after the last kill; %llu blocks verified, %llu chains cut short\n",
+      static_cast<unsigned long long>(seed), static_cast<unsigned long long>(clients_wanted),
+      static_cast<unsigned long long>(killed_in_put_),
+      static_cast<unsigned long long>(killed_in_get_),
+      static_cast<unsigned long long>(leases_seen_), settled.count(),
+      static_cast<unsigned long long>(blocks_verified_),
+      static_cast<unsigned long long>(chains_cut_));
   EXPECT_GE(killed_in_put_, clients_wanted / 8);
   EXPECT_GE(killed_in_get_, clients_wanted / 8);
   EXPECT_GE(leases_seen_, 1u);

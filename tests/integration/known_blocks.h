@@ -1,4 +1,5 @@
-// Blocks whose bytes follow from their hash, so that whoever gets one can check every byte, in any process.
+// Blocks whose bytes follow from their hash, so that whoever gets one can check every byte, in any
+// process.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +47,8 @@ inline PrefixHash KnownHash(uint32_t chain, uint32_t position) {
   return NativeHash({}, name);
 }
 
-// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014), seeded by the hash.
+// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014), seeded by
+// the hash.
 inline void FillKnown(const PrefixHash& hash, std::span<std::byte> bytes) {
   uint64_t state = 0;
   std::memcpy(&state, hash.bytes.data(), sizeof(state));

@@ -1,4 +1,5 @@
-// A real larderd on loopback for one test; dies with this object. See child_process.h for who may start it.
+// A real larderd on loopback for one test; dies with this object. See child_process.h for who may
+// start it.
 #pragma once
 
 #include <cstdio>
@@ -14,13 +15,16 @@ namespace larder::testing {
 
 class ServerProcess : public ChildProcess {
  public:
-  // Returns when the server serves; a server that does not ends the test program. Flags are larderd's; free ports unless they name some.
+  // Returns when the server serves; a server that does not ends the test program. Flags are
+  // larderd's; free ports unless they name some.
   explicit ServerProcess(std::vector<std::string> flags) : ChildProcess(Command(std::move(flags))) {
     constexpr std::chrono::seconds kReadyTimeout{30};
     const auto line = ReadLine(kReadyTimeout);
-    const auto ready = nlohmann::json::parse(line.value_or(""), nullptr, /*allow_exceptions=*/false);
+    const auto ready =
+        nlohmann::json::parse(line.value_or(""), nullptr, /*allow_exceptions=*/false);
     if (!ready.is_object() || ready.value("event", "") != "ready") {
-      std::fprintf(stderr, "larderd did not get ready; it printed '%s'\n", line.value_or("").c_str());
+      std::fprintf(stderr, "larderd did not get ready; it printed '%s'\n",
+                   line.value_or("").c_str());
       std::abort();
     }
     address_ = ready.value("listen", "");
@@ -31,12 +35,14 @@ class ServerProcess : public ChildProcess {
 
  private:
   static std::vector<std::string> Command(std::vector<std::string> flags) {
-    std::vector<std::string> command = {LARDERD_PATH,        "--listen",    "127.0.0.1:0",
-                                        "--metrics-listen",  "127.0.0.1:0", "--log-level",
-                                        "error"};
+    std::vector<std::string> command = {
+        LARDERD_PATH,  "--listen",    "127.0.0.1:0", "--metrics-listen",
+        "127.0.0.1:0", "--log-level", "error"};
     for (size_t i = 0; i + 1 < flags.size(); i += 2) {
-      if (flags[i] == "--listen") command[2] = flags[i + 1];
-      else command.insert(command.end(), {flags[i], flags[i + 1]});
+      if (flags[i] == "--listen")
+        command[2] = flags[i + 1];
+      else
+        command.insert(command.end(), {flags[i], flags[i + 1]});
     }
     return command;
   }

@@ -27,7 +27,8 @@ Manifest BlobManifest(uint32_t bytes) {
   manifest.dtype = Dtype::kUint8;
   manifest.block_tokens = 16;
   manifest.hash_scheme.name = "test";
-  manifest.groups.push_back({.name = "all", .kind = GroupKind::kState, .layers = 1, .unit_bytes = bytes});
+  manifest.groups.push_back(
+      {.name = "all", .kind = GroupKind::kState, .layers = 1, .unit_bytes = bytes});
   return manifest;
 }
 
@@ -40,7 +41,8 @@ PrefixHash Number(uint64_t number) {
 
 std::shared_ptr<std::byte> RawOf(uint64_t number, size_t size) {
   std::shared_ptr<std::byte> raw(new std::byte[size], std::default_delete<std::byte[]>());
-  for (size_t i = 0; i < size; ++i) raw.get()[i] = static_cast<std::byte>(number * 31 + i + (i >> 9));
+  for (size_t i = 0; i < size; ++i)
+    raw.get()[i] = static_cast<std::byte>(number * 31 + i + (i >> 9));
   return raw;
 }
 
@@ -68,7 +70,8 @@ class ServerTest : public ::testing::Test {
   }
   std::vector<PutBlock> Chain(const Space& space, uint64_t first, uint64_t last) {
     std::vector<PutBlock> blocks;
-    for (uint64_t n = first; n <= last; ++n) blocks.push_back(Block(space, n, n == first ? 0 : n - 1));
+    for (uint64_t n = first; n <= last; ++n)
+      blocks.push_back(Block(space, n, n == first ? 0 : n - 1));
     return blocks;
   }
   static std::vector<PrefixHash> Hashes(uint64_t first, uint64_t last) {
@@ -90,7 +93,8 @@ class ServerTest : public ::testing::Test {
     if (!results.ok()) return {};
     for (uint64_t n = first; n <= last; ++n) {
       if (!(*results)[n - first].hit) continue;
-      EXPECT_EQ(std::memcmp(wanted[n - first].destination.data(), RawOf(n, size).get(), size), 0) << n;
+      EXPECT_EQ(std::memcmp(wanted[n - first].destination.data(), RawOf(n, size).get(), size), 0)
+          << n;
     }
     return *results;
   }
@@ -104,7 +108,8 @@ TEST_F(ServerTest, RoundTripsBlocksOfEverySize) {
     const Space space = Register(bytes);
     const auto put = client->Put(space, Chain(space, 1, bytes > (8u << 20) ? 2 : 5));
     ASSERT_TRUE(put.ok()) << put.status();
-    for (const PutResult& result : *put) EXPECT_EQ(result.outcome, PutOutcome::kStored) << bytes << result.message;
+    for (const PutResult& result : *put)
+      EXPECT_EQ(result.outcome, PutOutcome::kStored) << bytes << result.message;
     const auto got = GetAndCheck(space, 1, put->size());
     for (const GetResult& result : got) EXPECT_TRUE(result.hit) << bytes;
   }
@@ -123,7 +128,8 @@ TEST_F(ServerTest, LookupLeaseGetReleaseIsTheEnginesLoop) {
   EXPECT_EQ(client->Renew(found->lease_id, milliseconds(1000)).value(), milliseconds(1000));
   EXPECT_TRUE(client->Release(found->lease_id).value());
   EXPECT_FALSE(client->Release(found->lease_id).value());
-  EXPECT_EQ(client->Renew(found->lease_id, milliseconds(1000)).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(client->Renew(found->lease_id, milliseconds(1000)).status().code(),
+            absl::StatusCode::kFailedPrecondition);
   std::vector<std::byte> memory(10'000);
   const auto late = client->Get(space, std::vector{GetBlock{Number(1), memory}}, options);
   EXPECT_EQ(late.status().code(), absl::StatusCode::kFailedPrecondition);
@@ -141,12 +147,14 @@ TEST_F(ServerTest, ABadCallIsATypedErrorBeforeTheNetwork) {
   const Space space = Register(5000);
   PutBlock block = Block(space, 1);
   block.raw_bytes -= 1;
-  EXPECT_EQ(client->Put(space, std::vector{block}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(client->Put(space, std::vector{block}).status().code(),
+            absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(client->Lookup(space, {}).status().code(), absl::StatusCode::kInvalidArgument);
   std::vector<std::byte> small(10);
   EXPECT_EQ(client->Get(space, std::vector{GetBlock{Number(1), small}}).status().code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(Client::Connect({.address = "nonsense"}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Client::Connect({.address = "nonsense"}).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(ServerTest, AnUnreachableServerIsUnavailableWithinTheDeadline) {
@@ -189,7 +197,8 @@ TEST_F(ServerTest, ConcurrentClientsGetRightBytesUnderEviction) {
     threads.emplace_back([&, t] {
       for (uint64_t i = 0; i < 40; ++i) {
         const uint64_t first = 1 + (t * 37 + i * 11) % 80;
-        ASSERT_TRUE(client->Put(space, std::vector{Block(space, first), Block(space, first + 1)}).ok());
+        ASSERT_TRUE(
+            client->Put(space, std::vector{Block(space, first), Block(space, first + 1)}).ok());
         for (const GetResult& result : GetAndCheck(space, first, first + 3)) hits += result.hit;
       }
     });
@@ -229,7 +238,8 @@ TEST_F(ServerTest, ADrainingServerMissesAndIsUnavailable) {
   auto admin = AdminClient::Connect({.address = server->listen()}).value();
   ASSERT_TRUE(admin->Drain().ok());
   EXPECT_EQ(client->Lookup(space, Hashes(1, 3))->miss_reason, MissReason::kDraining);
-  for (const GetResult& result : GetAndCheck(space, 1, 3)) EXPECT_EQ(result.miss_reason, MissReason::kDraining);
+  for (const GetResult& result : GetAndCheck(space, 1, 3))
+    EXPECT_EQ(result.miss_reason, MissReason::kDraining);
   PutOptions quick;
   quick.timeout = milliseconds(300);
   EXPECT_FALSE(client->Put(space, Chain(space, 4, 4), quick).ok());
@@ -237,7 +247,8 @@ TEST_F(ServerTest, ADrainingServerMissesAndIsUnavailable) {
 
 TEST_F(ServerTest, WatchersSeeBlocksComeAndGo) {
   const Space space = Register(5000);
-  auto stub = v1::Cache::NewStub(grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
+  auto stub =
+      v1::Cache::NewStub(grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
   v1::WatchEventsRequest request;

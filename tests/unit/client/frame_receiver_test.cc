@@ -37,7 +37,8 @@ struct Sample {
     raw = testing::RandomBytes(random, *RawBytes(stored));
     frame = BuildRawFrameHeader(identity, stored, raw);
     for (const RawStream& stream : RawStreams(stored)) {
-      frame.insert(frame.end(), raw.begin() + stream.offset, raw.begin() + stream.offset + stream.bytes);
+      frame.insert(frame.end(), raw.begin() + stream.offset,
+                   raw.begin() + stream.offset + stream.bytes);
       frame.resize(AlignFrame(frame.size()));
     }
     destination.resize(*RawBytes(shape), std::byte{0xEE});

@@ -21,7 +21,8 @@ TEST(RetryTest, WaitsStayBelowADoublingBoundAndItsMaximum) {
 }
 
 TEST(RetryTest, WaitsDifferBetweenClients) {
-  Backoff a(milliseconds(1000), milliseconds(1000), 1), b(milliseconds(1000), milliseconds(1000), 2);
+  Backoff a(milliseconds(1000), milliseconds(1000), 1),
+      b(milliseconds(1000), milliseconds(1000), 2);
   bool differ = false;
   for (int i = 0; i < 10; ++i) differ |= a.Next() != b.Next();
   EXPECT_TRUE(differ);

@@ -33,7 +33,8 @@ std::string BytesOf(const grpc::ByteBuffer& message) {
   std::vector<grpc::Slice> slices;
   EXPECT_TRUE(message.Dump(&slices).ok());
   std::string bytes;
-  for (const grpc::Slice& slice : slices) bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
+  for (const grpc::Slice& slice : slices)
+    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
   return bytes;
 }
 
@@ -58,7 +59,8 @@ grpc::ByteBuffer Sample() {
   retention.set_priority(90);
   writer.AddPart({.index = 0, .frame_bytes = 300, .retention = retention},
                  {grpc::Slice(std::string(200, 'a')), grpc::Slice(std::string(100, 'b'))});
-  writer.AddPart({.index = 1, .outcome = v1::GET_OUTCOME_MISS, .miss_reason = v1::MISS_REASON_EVICTED}, {});
+  writer.AddPart(
+      {.index = 1, .outcome = v1::GET_OUTCOME_MISS, .miss_reason = v1::MISS_REASON_EVICTED}, {});
   writer.AddPart({.index = 2}, {grpc::Slice("x")});
   return writer.Take();
 }
@@ -97,7 +99,8 @@ TEST(GrpcPartsTest, UnknownFieldsOfANewerPeerAreSkipped) {
   std::string bytes = BytesOf(Sample());
   v1::Retention other;
   other.set_priority(1);
-  bytes += std::string("\xFA\x01", 2) + char(other.ByteSizeLong()) + other.SerializeAsString();  // field 31
+  bytes += std::string("\xFA\x01", 2) + char(other.ByteSizeLong()) +
+           other.SerializeAsString();  // field 31
   std::mt19937_64 random(4);
   grpc::ByteBuffer message = Cut(bytes, random);
   Recorder reader;
@@ -118,7 +121,8 @@ TEST(GrpcPartsTest, EveryTruncationIsATypedErrorOrAShorterMessage) {
       ++errors;
     }
   }
-  EXPECT_GT(errors, static_cast<int>(bytes.size()) - 6);  // only cuts between fields are whole messages
+  EXPECT_GT(errors,
+            static_cast<int>(bytes.size()) - 6);  // only cuts between fields are whole messages
 }
 
 TEST(GrpcPartsTest, HostileBytesNeverCrash) {
@@ -130,7 +134,8 @@ TEST(GrpcPartsTest, HostileBytesNeverCrash) {
       damaged.resize(random() % 60);
       for (char& c : damaged) c = static_cast<char>(random());
     } else {
-      for (int flips = 1 + random() % 4; flips > 0; --flips) damaged[random() % 60] = static_cast<char>(random());
+      for (int flips = 1 + random() % 4; flips > 0; --flips)
+        damaged[random() % 60] = static_cast<char>(random());
     }
     if (damaged.empty()) continue;
     grpc::ByteBuffer message = Cut(damaged, random);

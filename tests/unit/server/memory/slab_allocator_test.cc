@@ -229,13 +229,13 @@ TEST(SlabAllocatorTest, StaysFullUnderUniformSizes) {
 
 TEST(SlabAllocatorTest, StaysFullUnderLogUniformSizes) {
   const uint64_t seed = std::random_device{}();
-  EXPECT_GE(UtilisationUnderPressure(uint64_t{1} << 30, seed,
-                                     [](auto& random) {
-                                       const double exponent = (random() >> 11) * 0x1p-53;
-                                       return static_cast<uint64_t>(4096 *
-                                                                    std::exp2(11 * exponent));
-                                     }),
-            0.97)
+  EXPECT_GE(
+      UtilisationUnderPressure(uint64_t{1} << 30, seed,
+                               [](auto& random) {
+                                 const double exponent = (random() >> 11) * 0x1p-53;
+                                 return static_cast<uint64_t>(4096 * std::exp2(11 * exponent));
+                               }),
+      0.97)
       << "seed " << seed;
 }
 

@@ -23,11 +23,13 @@ EvictionOrderFactory Lru() {
 class BlockIndexTest : public ::testing::Test {
  protected:
   BlockRef Add(uint64_t number, BlockRef parent = kNoBlock, RetentionTicks retention = {}) {
-    return index.Insert(kSpace, 0, HashOf(number), parent, {next_slab++, 100, 0, Fidelity::kExact}, retention);
+    return index.Insert(kSpace, 0, HashOf(number), parent, {next_slab++, 100, 0, Fidelity::kExact},
+                        retention);
   }
   std::vector<BlockRef> AddChain(uint64_t first, uint64_t count) {
     std::vector<BlockRef> chain;
-    for (uint64_t i = 0; i < count; ++i) chain.push_back(Add(first + i, i == 0 ? kNoBlock : chain.back()));
+    for (uint64_t i = 0; i < count; ++i)
+      chain.push_back(Add(first + i, i == 0 ? kNoBlock : chain.back()));
     return chain;
   }
   size_t MatchLength(uint64_t first, uint64_t count, MissReason* reason = nullptr) {
@@ -46,7 +48,8 @@ class BlockIndexTest : public ::testing::Test {
 
   std::vector<Removed> removed;
   SlabRef next_slab = 0;
-  BlockIndex index{100'000, Lru(), Fingerprinter({}), [this](const Removed& r) { removed.push_back(r); }};
+  BlockIndex index{100'000, Lru(), Fingerprinter({}),
+                   [this](const Removed& r) { removed.push_back(r); }};
 };
 
 TEST_F(BlockIndexTest, MatchesTheLongestContiguousPrefix) {
@@ -62,7 +65,8 @@ TEST_F(BlockIndexTest, MatchesTheLongestContiguousPrefix) {
 TEST_F(BlockIndexTest, OtherSpacesNeverMatch) {
   Add(1);
   std::vector<BlockRef> blocks(1);
-  EXPECT_EQ(index.Match(kSpace + 1, std::vector{HashOf(1)}, Fidelity::kUnspecified, blocks).length, 0u);
+  EXPECT_EQ(index.Match(kSpace + 1, std::vector{HashOf(1)}, Fidelity::kUnspecified, blocks).length,
+            0u);
 }
 
 TEST_F(BlockIndexTest, EvictsTheTailOfAChainFirst) {
@@ -181,95 +185,116 @@ struct ModelBlock {
   BlockRef ref = kNoBlock;
 };
 
-class BlockIndexPropertyTest : public ::testing::TestWithParam<int> {};
+class BlockIndexPropertyTest : public ::testing::TestWithParam<int> {
+ protected:
+  static constexpr size_t kBlocksMax = 500;
+  static constexpr uint64_t kNumbers = 2000;
 
-TEST_P(BlockIndexPropertyTest, KeepsItsInvariantsOverRandomOperations) {
-  const uint64_t seed = 1000 + GetParam();
-  SCOPED_TRACE(seed);
-  std::mt19937_64 random(seed);
-  std::map<uint64_t, ModelBlock> model;  // by number
-  std::map<BlockRef, uint64_t> number_of;
-  std::vector<Removed> gone;
-  const auto ghosts = std::make_shared<GhostTable>(1000);
-  const EvictionOrderFactory order =
-      GetParam() % 2 == 0 ? Lru() : [ghosts](OrderLinks& links) { return MakeS3FifoOrder(links, ghosts); };
-  BlockIndex index(500, order, Fingerprinter({}), [&](const Removed& r) { gone.push_back(r); });
+  static bool MayGo(const ModelBlock& block) { return block.pins == 0 && block.children == 0; }
+  uint64_t Random(uint64_t below) { return random_() % below; }
+  std::pair<const uint64_t, ModelBlock>& Any() {
+    return *std::next(model_.begin(), Random(model_.size()));
+  }
 
-  const auto may_go = [](const ModelBlock& b) { return b.pins == 0 && b.children == 0; };
-  const auto settle = [&] {  // applies what the index said it removed, and checks that it was allowed to
-    for (const Removed& r : gone) {
-      const uint64_t number = number_of.at(r.block);
-      const ModelBlock& block = model.at(number);
-      ASSERT_TRUE(may_go(block)) << number;
-      if (r.by_pressure) {
-        for (const auto& [other, b] : model) {
-          if (!may_go(b)) continue;
+  void Insert() {
+    const uint64_t number = 1 + Random(kNumbers);
+    uint64_t parent = 0;
+    if (!model_.empty() && Random(4) != 0) {
+      const auto& candidate = Any();
+      if (!candidate.second.doomed && candidate.first < number) parent = candidate.first;
+    }
+    if (model_.contains(number)) return;
+    const auto priority = static_cast<uint8_t>(Random(3) * 30);
+    const BlockRef above = parent == 0 ? kNoBlock : model_[parent].ref;
+    const BlockRef ref = index_.Insert(kSpace, 0, HashOf(number), above, {}, {priority, 0, 0});
+    if (ref == kNoBlock) {
+      ASSERT_EQ(model_.size(), kBlocksMax);
+      return;
+    }
+    if (parent != 0) ++model_[parent].children;
+    model_[number] = {parent, 0, 0, priority, false, ref};
+    number_of_[ref] = number;
+  }
+
+  void Change(ModelBlock& block, int how) {
+    if (how == 0 && !block.doomed) {
+      ++block.pins;
+      index_.Pin(block.ref);
+    } else if (how == 1 && block.pins > 0) {
+      --block.pins;
+      index_.Unpin(block.ref);
+    } else if (how == 2) {
+      index_.TouchAncestors(block.ref, 1000);
+    } else if (how == 3) {
+      block.priority = static_cast<uint8_t>(Random(3) * 30);
+      index_.SetRetention(block.ref, {block.priority, 0, 0});
+    } else if (how == 4 && Random(4) == 0) {
+      block.doomed = true;
+      index_.Doom(block.ref, MissReason::kQuarantined);
+    }
+  }
+
+  void Evict() {
+    const bool possible =
+        std::any_of(model_.begin(), model_.end(), [](const auto& b) { return MayGo(b.second); });
+    ASSERT_EQ(index_.EvictColdest(), possible);
+  }
+
+  // Applies what the index said it removed, and checks that it was allowed to.
+  void Settle() {
+    for (const Removed& removed : gone_) {
+      const uint64_t number = number_of_.at(removed.block);
+      const ModelBlock& block = model_.at(number);
+      ASSERT_TRUE(MayGo(block)) << number;
+      ASSERT_TRUE(removed.by_pressure || block.doomed);
+      for (const auto& [other, b] : model_) {
+        if (removed.by_pressure && MayGo(b)) {
           ASSERT_GE(b.priority, block.priority) << other;
         }
-      } else {
-        ASSERT_TRUE(block.doomed);
       }
-      if (block.parent != 0) --model.at(block.parent).children;
-      number_of.erase(r.block);
-      model.erase(number);
+      if (block.parent != 0) --model_.at(block.parent).children;
+      number_of_.erase(removed.block);
+      model_.erase(number);
     }
-    gone.clear();
-  };
-  const auto any = [&]() -> std::pair<const uint64_t, ModelBlock>& {
-    return *std::next(model.begin(), random() % model.size());
-  };
+    gone_.clear();
+  }
 
-  for (int step = 0; step < 20'000 && !::testing::Test::HasFatalFailure(); ++step) {
-    const int what = random() % 10;
-    if (model.empty() || what < 4) {
-      const uint64_t number = 1 + random() % 2000;
-      uint64_t parent = 0;
-      if (!model.empty() && random() % 4 != 0) {
-        const auto& candidate = any();
-        if (!candidate.second.doomed && candidate.first < number) parent = candidate.first;
-      }
-      if (model.contains(number)) continue;
-      const auto priority = static_cast<uint8_t>(random() % 3 * 30);
-      const BlockRef ref = index.Insert(kSpace, 0, HashOf(number), parent == 0 ? kNoBlock : model[parent].ref,
-                                        {}, {priority, 0, 0});
-      if (ref == kNoBlock) {
-        ASSERT_EQ(model.size(), 500u);
-        continue;
-      }
-      if (parent != 0) ++model[parent].children;
-      model[number] = {parent, 0, 0, priority, false, ref};
-      number_of[ref] = number;
-    } else if (what == 4) {
-      auto& [number, block] = any();
-      if (block.doomed) continue;
-      ++block.pins;
-      index.Pin(block.ref);
-    } else if (what == 5) {
-      auto& [number, block] = any();
-      if (block.pins == 0) continue;
-      --block.pins;
-      index.Unpin(block.ref);
-    } else if (what == 6) {
-      auto& block = any().second;
-      index.TouchAncestors(block.ref, 1000);
-    } else if (what == 7) {
-      auto& block = any().second;
-      block.priority = static_cast<uint8_t>(random() % 3 * 30);
-      index.SetRetention(block.ref, {block.priority, 0, 0});
-    } else if (what == 8 && random() % 4 == 0) {
-      auto& block = any().second;
-      block.doomed = true;
-      index.Doom(block.ref, MissReason::kQuarantined);
-    } else {
-      const bool possible = std::any_of(model.begin(), model.end(), [&](auto& b) { return may_go(b.second); });
-      ASSERT_EQ(index.EvictColdest(), possible) << step;
-    }
-    settle();
-    ASSERT_EQ(index.size(), model.size());
-    const uint64_t probe = 1 + random() % 2000;
+  void Probe() {
+    const uint64_t number = 1 + Random(kNumbers);
     MissReason reason;
-    const bool found = index.Find(kSpace, HashOf(probe), Fidelity::kUnspecified, &reason) != kNoBlock;
-    ASSERT_EQ(found, model.contains(probe) && !model[probe].doomed) << probe;
+    const BlockRef found = index_.Find(kSpace, HashOf(number), Fidelity::kUnspecified, &reason);
+    ASSERT_EQ(found != kNoBlock, model_.contains(number) && !model_[number].doomed) << number;
+    ASSERT_EQ(index_.size(), model_.size());
+  }
+
+  EvictionOrderFactory Order() {
+    if (GetParam() % 2 == 0) return Lru();
+    return [ghosts = std::make_shared<GhostTable>(1000)](OrderLinks& links) {
+      return MakeS3FifoOrder(links, ghosts);
+    };
+  }
+
+  std::mt19937_64 random_{1000u + GetParam()};
+  std::map<uint64_t, ModelBlock> model_;  // by number
+  std::map<BlockRef, uint64_t> number_of_;
+  std::vector<Removed> gone_;
+  BlockIndex index_{kBlocksMax, Order(), Fingerprinter({}),
+                    [this](const Removed& removed) { gone_.push_back(removed); }};
+};
+
+TEST_P(BlockIndexPropertyTest, KeepsItsInvariantsOverRandomOperations) {
+  SCOPED_TRACE("seed " + std::to_string(1000 + GetParam()));
+  for (int step = 0; step < 20'000 && !HasFatalFailure(); ++step) {
+    const int what = static_cast<int>(Random(10));
+    if (model_.empty() || what < 4) {
+      Insert();
+    } else if (what < 9) {
+      Change(Any().second, what - 4);
+    } else {
+      Evict();
+    }
+    Settle();
+    Probe();
   }
 }
 

@@ -21,7 +21,8 @@ TEST(EventLogTest, AWatcherSeesOnlyWhatComesAfterIt) {
 TEST(EventLogTest, ASlowWatcherIsToldWhatItLost) {
   EventLog log;
   EventLog::Watcher watcher(log);
-  for (uint64_t i = 0; i < EventLog::kEventsMax + 25; ++i) log.Record(EventKind::kStored, 1, HashOf(i), {});
+  for (uint64_t i = 0; i < EventLog::kEventsMax + 25; ++i)
+    log.Record(EventKind::kStored, 1, HashOf(i), {});
   uint64_t lost = 0, seen = 0;
   for (;;) {
     uint64_t lost_now = 0;

@@ -117,16 +117,20 @@ TEST_F(IngestTest, OneSessionCarriesAChainAndKeepsItsHeadWarm) {
     ASSERT_TRUE(session.Begin(i, frame.size(), {}).ok());
     ASSERT_TRUE(session.Write(i, frame).ok());
   }
-  for (const IngestResult& result : session.Finish()) EXPECT_EQ(result.outcome, PutOutcome::kStored);
-  for (uint64_t other = 100; other < 100 + kBlocks - 1; ++other) ASSERT_EQ(Put(other), PutOutcome::kStored);
+  for (const IngestResult& result : session.Finish())
+    EXPECT_EQ(result.outcome, PutOutcome::kStored);
+  for (uint64_t other = 100; other < 100 + kBlocks - 1; ++other)
+    ASSERT_EQ(Put(other), PutOutcome::kStored);
   EXPECT_EQ(Resident(1, 3), 1u);  // the tail went first
 }
 
 TEST_F(IngestTest, EvictsForRoomAndSaysSoWhenNothingMayGo) {
-  for (uint64_t number = 1; number <= kBlocks + 3; ++number) ASSERT_EQ(Put(number), PutOutcome::kStored);
+  for (uint64_t number = 1; number <= kBlocks + 3; ++number)
+    ASSERT_EQ(Put(number), PutOutcome::kStored);
   EXPECT_EQ(store.blocks().stats().blocks, kBlocks);
   EXPECT_EQ(store.blocks().stats().removed[static_cast<int>(RemovalReason::kPressure)], 3u);
-  for (uint64_t number = 4; number <= kBlocks + 3; ++number) Look(number, number, /*lease_ms=*/1000);
+  for (uint64_t number = 4; number <= kBlocks + 3; ++number)
+    Look(number, number, /*lease_ms=*/1000);
   EXPECT_EQ(Put(50), PutOutcome::kNoRoom);
 }
 
@@ -157,7 +161,12 @@ TEST_F(IngestTest, AWrongSizeAnnouncementIsRefusedAndTheRestSkipped) {
 
 class IngestBudgetTest : public StoreFixture {
  protected:
-  IngestBudgetTest() : StoreFixture([] { Config c; c.ingest_bytes_max = 6000; return c; }()) {}
+  IngestBudgetTest()
+      : StoreFixture([] {
+          Config c;
+          c.ingest_bytes_max = 6000;
+          return c;
+        }()) {}
 };
 
 TEST_F(IngestBudgetTest, BytesInFlightAreBounded) {

@@ -23,9 +23,11 @@ TEST_F(LeaseTableTest, CapsPerClientAndInAll) {
   const auto first = leases->Grant("a", Pin(), milliseconds(100));
   ASSERT_TRUE(first.ok());
   ASSERT_TRUE(leases->Grant("a", Pin(), milliseconds(100)).ok());
-  EXPECT_EQ(leases->Grant("a", Pin(), milliseconds(100)).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(leases->Grant("a", Pin(), milliseconds(100)).status().code(),
+            absl::StatusCode::kResourceExhausted);
   ASSERT_TRUE(leases->Grant("b", Pin(), milliseconds(100)).ok());
-  EXPECT_EQ(leases->Grant("c", Pin(), milliseconds(100)).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(leases->Grant("c", Pin(), milliseconds(100)).status().code(),
+            absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(leases->Release(*first));
   EXPECT_TRUE(leases->Grant("a", Pin(), milliseconds(100)).ok());
   EXPECT_EQ(leases->size(), 3u);

@@ -72,7 +72,8 @@ class LookupLargeTest : public StoreFixture {
 TEST_F(LookupLargeTest, AChainLongerThanOneLockStepIsTouchedTailFirst) {
   PutChain(1, 700);
   store.leases().Release(Look(1, 700, 1000).lease_id);
-  for (uint64_t other = 5000; other < 5000 + 700; ++other) ASSERT_EQ(Put(other), PutOutcome::kStored);
+  for (uint64_t other = 5000; other < 5000 + 700; ++other)
+    ASSERT_EQ(Put(other), PutOutcome::kStored);
   const size_t left = Resident(1, 700);
   EXPECT_EQ(left, 300u);  // 1,000 fit; the chain lost exactly its tail
 }

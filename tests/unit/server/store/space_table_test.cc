@@ -30,7 +30,8 @@ TEST(SpaceTableTest, RefusesMoreSpacesThanItsBound) {
   for (uint32_t i = 0; i < kSpacesMax; ++i) {
     ASSERT_TRUE(spaces.Register("tenant-" + std::to_string(i), TestManifest()).ok());
   }
-  EXPECT_EQ(spaces.Register("one-more", TestManifest()).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(spaces.Register("one-more", TestManifest()).status().code(),
+            absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(spaces.Register("tenant-7", TestManifest()).ok());
 }
 

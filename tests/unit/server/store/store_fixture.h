@@ -1,4 +1,5 @@
-// A store over a fake tier and a manual clock, with one registered space, and the frames to fill it.
+// A store over a fake tier and a manual clock, with one registered space, and the frames to fill
+// it.
 #pragma once
 
 #include <cstddef>
@@ -89,11 +90,13 @@ class StoreFixture : public ::testing::Test {
   }
 
   // Puts one frame in pieces of `piece` bytes.
-  IngestResult PutFrame(const Bytes& frame, const RetentionSpec& retention = {}, size_t piece = 1000) {
+  IngestResult PutFrame(const Bytes& frame, const RetentionSpec& retention = {},
+                        size_t piece = 1000) {
     IngestSession session = store.OpenIngest(*space, 1);
     EXPECT_TRUE(session.Begin(0, frame.size(), retention).ok());
     for (size_t at = 0; at < frame.size(); at += piece) {
-      EXPECT_TRUE(session.Write(0, std::span(frame).subspan(at, std::min(piece, frame.size() - at))).ok());
+      EXPECT_TRUE(
+          session.Write(0, std::span(frame).subspan(at, std::min(piece, frame.size() - at))).ok());
     }
     return session.Finish()[0];
   }
@@ -113,7 +116,8 @@ class StoreFixture : public ::testing::Test {
   }
   LookupAnswer Look(uint64_t first, uint64_t last, int lease_ms = 0) {
     return store.lookup()
-        .Run(*space, Hashes(first, last), Fidelity::kUnspecified, "client", std::chrono::milliseconds(lease_ms))
+        .Run(*space, Hashes(first, last), Fidelity::kUnspecified, "client",
+             std::chrono::milliseconds(lease_ms))
         .value();
   }
   size_t Resident(uint64_t first, uint64_t last) { return Look(first, last).blocks.size(); }

@@ -79,7 +79,7 @@ if build_in release all -DCMAKE_BUILD_TYPE=Release -DLARDER_WERROR=ON; then
 fi
 
 if [[ -z $fast ]]; then
-  if build_in asan all "${clang[@]}" -DLARDER_SANITIZE=address,undefined -DCMAKE_UNITY_BUILD=ON; then
+  if build_in asan all "${clang[@]}" -DLARDER_SANITIZE=address,undefined; then
     UBSAN_OPTIONS=print_stacktrace=1 test_in asan --label-exclude '^(gpu|ucx|fuzz|tidy|integration|fault|slow)$'
   fi
   # Debian's gRPC and Abseil are not instrumented: tsan_suppressions.txt says what that hides and why it is sound.

@@ -19,6 +19,9 @@ constexpr int kKeepaliveTimeoutMs = 5'000;
 constexpr int kReconnectFirstMs = 100;
 constexpr int kReconnectMaxMs = 1'000;
 
+// A PutResponse of kPutBlocksMax outcomes with their texts is about 15 MB.
+constexpr int kReceiveBytesMax = 32 << 20;
+
 ClientOptions Complete(ClientOptions options) {
   std::random_device system;
   if (options.jitter_seed == 0) options.jitter_seed = (uint64_t{system()} << 32) | system();
@@ -26,6 +29,13 @@ ClientOptions Complete(ClientOptions options) {
     options.client_id = "client-" + std::to_string((uint64_t{system()} << 32) | system());
   }
   return options;
+}
+
+// An absent server is waited for as long as the deadline allows; one that is overloaded is asked a
+// few times only.
+bool MayRetry(const absl::Status& status, int retries, int retries_max) {
+  if (status.code() == absl::StatusCode::kUnavailable) return retries_max > 0;
+  return IsRetryable(status) && retries < retries_max;
 }
 
 std::shared_ptr<grpc::Channel> Open(const ClientOptions& options) {
@@ -36,6 +46,7 @@ std::shared_ptr<grpc::Channel> Open(const ClientOptions& options) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kReconnectFirstMs);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kReconnectFirstMs);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectMaxMs);
+  arguments.SetMaxReceiveMessageSize(kReceiveBytesMax);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);  // retries are ours (retry.h)
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,
                    1);  // one connection per Client, not per process
@@ -103,15 +114,21 @@ void Channel::Step(std::shared_ptr<Retrying> call) {
       std::lock_guard lock(channel.mutex_);
       closed = channel.closed_;
     }
-    // Only Close cancels calls here. Otherwise the server did: gRPC ends so what meets a server that is shutting down.
+    // Only Close cancels calls here. Otherwise the server did: gRPC ends so what meets a server
+    // that is shutting down.
     if (!closed && absl::IsCancelled(status)) {
       status = ServerUnreachable(channel.options_.address, "it ended the call");
     }
-    const bool again = !closed && IsRetryable(status) &&
-                       call->retries < channel.options_.retries_max && wake < call->deadline;
+    const bool again = !closed && MayRetry(status, call->retries, channel.options_.retries_max) &&
+                       wake < call->deadline;
     if (again) {
       ++call->retries;
-      call->alarm.Set(wake, [call](bool) { call->channel->Step(call); });
+      // The alarm keeps its callback after it has fired, and the call owns the alarm: the callback
+      // must let go of the call.
+      call->alarm.Set(wake, [call](bool) mutable {
+        const auto self = std::move(call);
+        self->channel->Step(self);
+      });
       return;
     }
     call->done(std::move(status));

@@ -45,7 +45,7 @@ LookupResult ResultOf(const v1::LookupResponse& response) {
     result.blocks.push_back({static_cast<uint8_t>(block.tier()),
                              static_cast<uint16_t>(block.codec_id()), block.frame_bytes()});
   }
-  result.miss_reason = static_cast<MissReason>(response.miss_reason());
+  result.miss_reason = MissReasonFromWire(response.miss_reason());
   result.lease_id = response.lease_id();
   result.lease_ttl = FromWire(response.lease_ttl());
   return result;

@@ -46,7 +46,8 @@ struct ClientOptions {
   std::string address = "127.0.0.1:7440";
   // Names this process for the server's lease cap; random when empty.
   std::string client_id;
-  // Attempts of one call beyond the first. 0 turns retries off.
+  // Further attempts of one call after RESOURCE_EXHAUSTED; after UNAVAILABLE the deadline is the
+  // bound. 0 turns retries off.
   int retries_max = 4;
   Milliseconds backoff_first{20};
   Milliseconds backoff_max{1000};

@@ -70,7 +70,7 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     GetResult& result = work_->results[work_->pending[head.index]];
     result = {};
     if (head.outcome != v1::GET_OUTCOME_HIT) {
-      result.miss_reason = static_cast<MissReason>(head.miss_reason);
+      result.miss_reason = MissReasonFromWire(head.miss_reason);
       ++next_;
       return absl::OkStatus();
     }

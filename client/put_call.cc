@@ -151,7 +151,7 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
       return Bug("the server's PutResponse does not answer every block");
     }
     for (int i = 0; i < response.results_size(); ++i) {
-      work_->results[i].outcome = static_cast<PutOutcome>(response.results(i).outcome());
+      work_->results[i].outcome = PutOutcomeFromWire(response.results(i).outcome());
       work_->results[i].message = response.results(i).message();
     }
     return absl::OkStatus();

@@ -37,7 +37,7 @@ struct Config {
   uint64_t ingest_bytes_max = uint64_t{256} << 20;
   // A put stream that brings nothing for this long is ended: a stopped client must not hold its
   // reservation.
-  std::chrono::milliseconds put_idle_timeout{10'000};
+  std::chrono::milliseconds stream_idle_timeout{10'000};
   // Live leases over all clients; one entry is about 100 bytes and 4 per pinned block.
   uint32_t leases_max = 65'536;
   // What the contract announces; lower it when one client must not starve the others.

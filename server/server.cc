@@ -82,7 +82,7 @@ struct Server::State {
         arena(std::move(arena_in)),
         dram(TierKind::kDram, *arena),
         store(config, dram, clock, metrics),
-        gate(config.streams_max, config.put_idle_timeout, clock),
+        gate(config.streams_max, config.stream_idle_timeout, clock),
         backend{config, store, gate, clock, metrics, RandomInstanceId(), clock.Now()},
         cache(backend),
         admin(backend) {}
@@ -143,6 +143,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
                              kPingIntervalMinMs);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT,
                              0);  // a second server on the port must fail, not share it
+  // gRPC checks a message's size only after it has inflated it: a small request could cost a
+  // gigabyte.
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
+  builder.SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
   state->grpc_server = builder.BuildAndStart();
   if (state->grpc_server == nullptr || port == 0) {
     return InvalidField("listen", config.listen, "an address of this host whose port is free");

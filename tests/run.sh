@@ -82,7 +82,7 @@ if [[ -z $fast ]]; then
   if build_in asan all "${clang[@]}" -DLARDER_SANITIZE=address,undefined; then
     UBSAN_OPTIONS=print_stacktrace=1 test_in asan --label-exclude '^(gpu|ucx|fuzz|tidy|integration|fault|slow)$'
   fi
-  # Debian's gRPC and Abseil are not instrumented: tsan_suppressions.txt says what that hides and why it is sound.
+  # The suppressions file says what TSan can not see and what it still checks.
   if build_in tsan all "${clang[@]}" -DLARDER_SANITIZE=thread; then
     TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$PWD/tests/tsan_suppressions.txt" \
       test_in tsan --label-exclude '^(gpu|ucx|fuzz|tidy|slow)$'

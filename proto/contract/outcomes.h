@@ -37,6 +37,17 @@ enum class PutOutcome : uint8_t {
 };
 inline constexpr int kPutOutcomes = 10;
 
+// Wire values, from a peer that may be newer: what this version does not know becomes kUnspecified
+// or kNone.
+constexpr PutOutcome PutOutcomeFromWire(int value) {
+  return value >= 0 && value < kPutOutcomes ? static_cast<PutOutcome>(value)
+                                            : PutOutcome::kUnspecified;
+}
+constexpr MissReason MissReasonFromWire(int value) {
+  const bool known = value >= 0 && value <= static_cast<int>(MissReason::kDraining);
+  return known ? static_cast<MissReason>(value) : MissReason::kNone;
+}
+
 // Lower-case names as metrics, JSON and tables show them: "never_seen", "already_present".
 // "unknown" outside the enum.
 std::string_view MissReasonName(MissReason reason);

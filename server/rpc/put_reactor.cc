@@ -9,6 +9,13 @@
 #include "proto/contract/limits.h"
 
 namespace larder::server {
+namespace {
+
+// What counts as progress within the idle timeout: a writer below this rate (100 KB/s at 10 s)
+// would hold its reservation from the others.
+constexpr uint64_t kProgressBytes = kWireChunkBytes;
+
+}  // namespace
 
 PutReactor::PutReactor(Backend& backend, grpc::CallbackServerContext* context,
                        grpc::ByteBuffer* response)
@@ -40,7 +47,6 @@ void PutReactor::OnReadDone(bool ok) {
     }
     return;
   }
-  ticket_.Touch();
   const absl::Status status = ReadParts(&message_, *this);
   message_.Clear();
   if (!status.ok()) {
@@ -69,6 +75,11 @@ absl::Status PutReactor::OnPart(const PartHead& head) {
 }
 
 absl::Status PutReactor::OnPayload(const PartHead& head, std::span<const std::byte> payload) {
+  progress_bytes_ += payload.size();
+  if (progress_bytes_ >= kProgressBytes) {
+    progress_bytes_ = 0;
+    ticket_.Touch();
+  }
   return session_->Write(head.index, payload);
 }
 

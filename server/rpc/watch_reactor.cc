@@ -10,6 +10,7 @@ namespace {
 
 // How stale a router's view may be; the log holds far more than is written in this time.
 constexpr auto kPollInterval = std::chrono::milliseconds(100);
+constexpr uint64_t kWatchersMax = 64;  // routers and dashboards of a fleet share one per process
 constexpr size_t kEventsPerMessage = 4096;  // about 400 KB
 
 }  // namespace
@@ -18,8 +19,13 @@ WatchReactor::WatchReactor(Backend& backend, grpc::CallbackServerContext* contex
                            const v1::WatchEventsRequest& request)
     : backend_(backend),
       meter_(backend.metrics, Method::kWatchEvents, backend.clock),
-      space_(request.space_id()),
-      watcher_(backend.store.events()) {
+      space_(request.space_id()) {
+  const uint64_t watchers = backend.store.events().watchers();
+  if (watchers >= kWatchersMax) {
+    Finish(meter_.Done(ToGrpcStatus(OverLimit("watchers of the server", watchers, kWatchersMax))));
+    return;
+  }
+  watcher_.emplace(backend.store.events());
   StartSendInitialMetadata();  // tells the client that from here on it misses nothing
   Step();
 }
@@ -34,7 +40,7 @@ void WatchReactor::Step() {
     return;
   }
   uint64_t lost = 0;
-  const auto events = watcher_.Next(space_, kEventsPerMessage, &lost);
+  const auto events = watcher_->Next(space_, kEventsPerMessage, &lost);
   if (events.empty() && lost == 0) {
     alarm_.Set(std::chrono::system_clock::now() + kPollInterval, [this](bool) { Step(); });
     return;

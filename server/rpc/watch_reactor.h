@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
+#include <optional>
 
 #include "larder/v1/cache.pb.h"
 #include "server/base/mutex.h"
@@ -31,7 +32,7 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchEventsRespon
   Backend& backend_;
   const CallMeter meter_;
   const SpaceId space_;
-  EventLog::Watcher watcher_;
+  std::optional<EventLog::Watcher> watcher_;
   v1::WatchEventsResponse message_;
   grpc::Alarm alarm_;
   std::atomic<bool> cancelled_{false};

@@ -6,12 +6,6 @@
 #include "server/base/check.h"
 
 namespace larder::server {
-namespace {
-
-constexpr Tick kExpiryRetryTicks =
-    10;  // one second: how late a block may expire after its last lease ended
-
-}  // namespace
 
 BlockIndex::BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprinter fingerprinter,
                        RemovalListener on_removed)
@@ -87,6 +81,18 @@ BlockRef BlockIndex::Find(SpaceId space, const PrefixHash& hash, Fidelity fideli
   return *reason == MissReason::kNone ? block : kNoBlock;
 }
 
+BlockRef BlockIndex::FindHeld(SpaceId space, const PrefixHash& hash, Fidelity fidelity_min,
+                              MissReason* reason) const {
+  const Fingerprint key = fingerprinter_.Of(space, hash);
+  const BlockRef block = FindAny(key);
+  if (block != kNoBlock && entries_[block].expired && entries_[block].pins > 0) {
+    *reason = MissReason::kNone;
+    return block;
+  }
+  *reason = MissOf(block, key, fidelity_min);
+  return *reason == MissReason::kNone ? block : kNoBlock;
+}
+
 void BlockIndex::TouchChain(std::span<const BlockRef> head_first) {
   constexpr size_t kDistance = 8;
   for (size_t i = head_first.size(); i-- > 0;) {
@@ -144,7 +150,7 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
     on_removed_(
         {block, ResidencyOf(block), old.space, priority_of(block), ReasonOfAbsent(key), false});
     const Tick before = NextDue(old);
-    old.doomed = 0;
+    old.doomed = old.expired = 0;
     old.expires_at = old.priority_until = 0;
     Reschedule(block, before);
   } else {
@@ -249,9 +255,11 @@ void BlockIndex::Doom(BlockRef block, MissReason reason) {
 }
 
 size_t BlockIndex::DoomRange(SpaceSlot slot, BlockRef begin, BlockRef end, bool orphans_only,
-                             uint64_t* held) {
+                             bool descending, uint64_t* held) {
   size_t doomed = 0;
-  for (BlockRef block = begin; block < std::min(end, entries_used_); ++block) {
+  const BlockRef stop = std::min(end, entries_used_);
+  for (BlockRef step = begin; step < stop; ++step) {
+    const BlockRef block = descending ? stop - 1 - (step - begin) : step;
     const Entry& entry = entries_[block];
     if (!entry.live || entry.doomed || entry.space != slot) continue;
     if (orphans_only && (entry.parent == kNoBlock || !entries_[entry.parent].doomed)) continue;
@@ -273,10 +281,10 @@ size_t BlockIndex::Advance(Tick now, size_t limit) {
     const Tick before = NextDue(entry);
     ++done;
     if (entry.expires_at != 0 && entry.expires_at <= now) {
-      entry.expires_at = entry.pins > 0 ? now + kExpiryRetryTicks : 0;
-      entry.priority_until = 0;
+      entry.expires_at = entry.priority_until = 0;
+      entry.expired = 1;
       Reschedule(block, before);
-      if (entry.expires_at == 0) Doom(block, MissReason::kExpired);
+      Doom(block, MissReason::kExpired);
       continue;
     }
     entry.priority_until = 0;

@@ -88,6 +88,11 @@ class BlockIndex {
   BlockRef Find(SpaceId space, const PrefixHash& hash, Fidelity fidelity_min,
                 MissReason* reason) const;
 
+  // As Find, and also a block that has expired but is still held by a lease or a transfer: its
+  // holders were promised it.
+  BlockRef FindHeld(SpaceId space, const PrefixHash& hash, Fidelity fidelity_min,
+                    MissReason* reason) const;
+
   // Touches a chain, given head first, so that its tail is the coldest.
   void TouchChain(std::span<const BlockRef> head_first);
   // Touches `block` and its ancestors, at most `limit` of them; returns the next one to touch,
@@ -113,11 +118,11 @@ class BlockIndex {
   // An operator's removal of every block of the space in [begin, end) that is not pinned; with
   // `orphans_only`, of those whose parent is doomed. Returns how many it doomed and adds the pinned
   // ones to `*held`.
-  size_t DoomRange(SpaceSlot slot, BlockRef begin, BlockRef end, bool orphans_only, uint64_t* held);
+  size_t DoomRange(SpaceSlot slot, BlockRef begin, BlockRef end, bool orphans_only, bool descending,
+                   uint64_t* held);
 
   // Dooms what has expired and returns lapsed priorities to the default; at most `limit` of them.
-  // Returns how many were due. A pinned block does not expire before it is let go (it is asked
-  // again every second).
+  // Returns how many were due.
   size_t Advance(Tick now, size_t limit);
 
   Residency ResidencyOf(BlockRef block) const;
@@ -148,6 +153,7 @@ class BlockIndex {
     uint8_t fidelity : 4;
     uint8_t live : 1;
     uint8_t doomed : 1;
+    uint8_t expired : 1;  // doomed by its TTL; who holds it may still read it
   };
   static_assert(sizeof(Entry) == 48);
 

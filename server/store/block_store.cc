@@ -15,12 +15,17 @@ RemovalReason RemovalReasonOf(const Removed& removed) {
   return RemovalReason::kOperator;
 }
 
+// From a header in memory, which a fault may have damaged: sizes are not trusted.
+PrefixHash HashFrom(uint8_t size, const std::array<uint8_t, 32>& bytes) {
+  return size <= bytes.size() ? PrefixHash{size, bytes} : PrefixHash{};
+}
+
 PrefixHash HashOf(const FrameHeader& header) {
-  return {header.prefix_hash_bytes, header.prefix_hash};
+  return HashFrom(header.prefix_hash_bytes, header.prefix_hash);
 }
 
 PrefixHash ParentOf(const FrameHeader& header) {
-  return {header.parent_hash_bytes, header.parent_hash};
+  return HashFrom(header.parent_hash_bytes, header.parent_hash);
 }
 
 }  // namespace
@@ -95,7 +100,7 @@ std::variant<PinnedFrame, MissReason> BlockStore::PinFrame(const SpaceEntry& spa
     MutexLock lock(mutex_);
     index_.Advance(NowTick(), kExpiriesPerOperation);
     MissReason reason = MissReason::kNone;
-    const BlockRef block = index_.Find(space.id, hash, fidelity_min, &reason);
+    const BlockRef block = index_.FindHeld(space.id, hash, fidelity_min, &reason);
     if (block == kNoBlock) return reason;
     index_.Pin(block);
     frame.pin = PinSet(this, {block});

@@ -32,16 +32,24 @@ RetentionTicks BlockStore::ToTicks(const RetentionSpec& retention) const {
 
 BlockStore::Evicted BlockStore::Evict(const SpaceEntry& space, std::span<const PrefixHash> hashes) {
   Evicted result;
-  const auto scan = [&](bool orphans_only) {
+  BlockRef entries;
+  {
+    MutexLock lock(mutex_);
+    entries = index_.entries_used();
+  }
+  const BlockRef steps = entries / kScanStep + 1;
+  const auto scan = [&](bool orphans_only, bool descending) {
     uint64_t doomed = 0;
-    for (BlockRef begin = 0;; begin += kScanStep) {
+    for (BlockRef step = 0; step < steps; ++step) {
+      const BlockRef begin = (descending ? steps - 1 - step : step) * kScanStep;
       MutexLock lock(mutex_);
-      if (begin >= index_.entries_used()) return doomed;
-      doomed += index_.DoomRange(space.slot, begin, begin + kScanStep, orphans_only, &result.held);
+      doomed += index_.DoomRange(space.slot, begin, begin + kScanStep, orphans_only, descending,
+                                 &result.held);
     }
+    return doomed;
   };
   if (hashes.empty()) {
-    result.evicted = scan(/*orphans_only=*/false);
+    result.evicted = scan(/*orphans_only=*/false, /*descending=*/false);
     return result;
   }
   for (const PrefixHash& hash : hashes) {
@@ -56,14 +64,17 @@ BlockStore::Evicted BlockStore::Evict(const SpaceEntry& space, std::span<const P
     index_.Doom(block, MissReason::kEvicted);
     ++result.evicted;
   }
-  // Parents mostly have lower references than their children, so one pass is nearly always enough.
-  for (;;) {
-    const uint64_t held_before = result.held;
-    const uint64_t doomed = scan(/*orphans_only=*/true);
+  // A chain's references ascend when the store was empty and descend when each of its puts evicted
+  // a tail: scanning both ways in turn, a few passes find every descendant.
+  const uint64_t held_by_name = result.held;
+  for (uint64_t doomed = 1; doomed > 0;) {
+    doomed = scan(/*orphans_only=*/true, /*descending=*/false);
+    result.held = held_by_name;  // the last scan counts those that stayed
+    doomed += scan(/*orphans_only=*/true, /*descending=*/true);
     result.evicted += doomed;
-    if (doomed == 0) return result;
-    result.held = held_before;  // the next pass counts them again
+    if (doomed > 0) result.held = held_by_name;
   }
+  return result;
 }
 
 size_t BlockStore::Retain(const SpaceEntry& space, std::span<const PrefixHash> hashes,

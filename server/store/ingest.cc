@@ -43,22 +43,22 @@ std::string_view MessageOf(PutOutcome outcome) {
 
 IngestSession::IngestSession(BlockStore& blocks, ByteBudget& budget, Metrics& metrics,
                              const SpaceEntry& space, uint32_t count)
-    : blocks_(blocks), budget_(budget), metrics_(metrics), space_(space), results_(count) {}
+    : blocks_(blocks), budget_(budget), metrics_(metrics), space_(space), count_(count) {}
 
 absl::Status IngestSession::Begin(uint32_t index, uint64_t frame_bytes,
                                   const RetentionSpec& retention) {
   if (arriving_)
     return BrokenStream("a block begins before the one before it is whole",
                         "blocks one after the other");
-  if (index < next_index_ || index >= results_.size()) {
+  if (index != results_.size() || index >= count_) {
     return BrokenStream(absl::StrCat("block index ", index),
-                        absl::StrCat(next_index_, " to ", results_.size(), " exclusive"));
+                        absl::StrCat(results_.size(), ", the next of ", count_, " blocks"));
   }
   if (frame_bytes < sizeof(FrameHeader) || frame_bytes > kFrameBytesMax) {
     return BrokenStream(absl::StrCat("frame_bytes ", frame_bytes),
                         absl::StrCat(sizeof(FrameHeader), " to ", kFrameBytesMax));
   }
-  next_index_ = index + 1;
+  results_.emplace_back();
   arriving_.emplace();
   arriving_->index = index;
   arriving_->frame_bytes = frame_bytes;
@@ -148,6 +148,8 @@ bool IngestSession::Identify() {
     wrong = "the frame's shape differs from its layer group's in the manifest";
   else if (header.tokens > space_.shape.tokens)
     wrong = "the frame has more tokens than the manifest's block_tokens";
+  else if (arriving_->frame.fidelity() != Fidelity::kExact)
+    wrong = "the raw codec is exact, and the frame claims another fidelity";
   if (wrong != nullptr) Settle(PutOutcome::kInvalid, wrong);
   return wrong == nullptr;
 }
@@ -170,6 +172,12 @@ bool IngestSession::FindParent() {
 }
 
 bool IngestSession::MakeRoom() {
+  if (arriving_->frame_bytes > budget_.bytes_max()) {
+    Settle(PutOutcome::kNoRoom,
+           "the frame is larger than this server ever takes in (ingest_bytes_max, or half of "
+           "dram_bytes); use smaller blocks or give the server more memory");
+    return false;
+  }
   auto grant = budget_.Take(arriving_->frame_bytes);
   if (!grant) {
     Settle(PutOutcome::kNoRoom, "ingest_bytes_max is in flight already; back off and put again");
@@ -230,6 +238,12 @@ void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
 }
 
 std::vector<IngestResult> IngestSession::Finish() {
+  results_.resize(count_);
+  for (IngestResult& result : results_) {
+    if (result.outcome != PutOutcome::kIncomplete) continue;
+    result.message = "the stream ended before this block was whole; put it again";
+    metrics_.CountPutBlock(result.outcome, 0, 0);
+  }
   if (!last_.empty()) blocks_.TouchAncestors(last_);
   last_.Reset();
   return std::move(results_);

@@ -28,7 +28,7 @@ namespace larder::server {
 
 struct IngestResult {
   PutOutcome outcome = PutOutcome::kIncomplete;
-  std::string message = "the stream ended before this block was whole; put it again";
+  std::string message;
 };
 
 // One batch of one stream. Confined to the stream's reactions. The space must outlive it (spaces
@@ -38,8 +38,8 @@ class IngestSession {
   IngestSession(BlockStore& blocks, ByteBudget& budget, Metrics& metrics, const SpaceEntry& space,
                 uint32_t count);
 
-  // Starts block `index` (ascending, below the count). INVALID_ARGUMENT when the previous block is
-  // not whole or the order is broken.
+  // Starts block `index` (0, 1, 2, ... below the count). INVALID_ARGUMENT when the previous block
+  // is not whole or the order is broken.
   absl::Status Begin(uint32_t index, uint64_t frame_bytes, const RetentionSpec& retention);
   // The next bytes of block `index`'s frame. INVALID_ARGUMENT when they belong to no begun block or
   // exceed its frame.
@@ -81,9 +81,9 @@ class IngestSession {
   ByteBudget& budget_;
   Metrics& metrics_;
   const SpaceEntry& space_;
-  std::vector<IngestResult> results_;
+  const uint32_t count_;
+  std::vector<IngestResult> results_;  // of the blocks that have begun: grows with what arrives
   std::optional<Arriving> arriving_;
-  uint32_t next_index_ = 0;
   PinSet last_;  // the last published block stays pinned, so that its child finds it
 };
 

@@ -19,11 +19,15 @@ absl::StatusOr<std::string> LeaseTable::Grant(std::string_view client, PinSet pi
   if (leases_.size() >= options_.leases_max) {
     return OverLimit("live leases of the server", leases_.size(), options_.leases_max);
   }
+  if (pins.blocks().size() > options_.pins_max - pins_) {
+    return OverLimit("leased block references of the server", pins_, options_.pins_max);
+  }
   size_t& owned = per_client_[owner];
   if (owned >= options_.leases_per_client_max) {
     return OverLimit("live leases of this client", owned, options_.leases_per_client_max);
   }
   ++owned;
+  pins_ += pins.blocks().size();
   ends_.insert({ends, id});
   const bool fresh = leases_.emplace(id, Lease{owner, std::move(pins), ends}).second;
   LARDER_CHECK(fresh);
@@ -51,6 +55,7 @@ absl::Status LeaseTable::CheckLive(std::string_view id) const {
 
 PinSet LeaseTable::EndLocked(Leases::iterator lease) {
   PinSet pins = std::move(lease->second.pins);
+  pins_ -= pins.blocks().size();
   ends_.erase({lease->second.ends, lease->first});
   const auto owned = per_client_.find(lease->second.client);
   if (--owned->second == 0) per_client_.erase(owned);

@@ -26,12 +26,13 @@ class LeaseTable {
   struct Options {
     size_t leases_max;
     size_t leases_per_client_max;
+    size_t pins_max;  // over all leases; 4 bytes each
     const Clock& clock;
     std::function<std::string()> new_id;  // kLeaseIdBytes unguessable bytes
   };
   explicit LeaseTable(Options options) : options_(std::move(options)) {}
 
-  // RESOURCE_EXHAUSTED at either cap; then the pins are let go.
+  // RESOURCE_EXHAUSTED at any cap; then the pins are let go.
   absl::StatusOr<std::string> Grant(std::string_view client, PinSet pins,
                                     std::chrono::milliseconds ttl);
   // FAILED_PRECONDITION when the lease has ended.
@@ -59,6 +60,7 @@ class LeaseTable {
   const Options options_;
   mutable Mutex mutex_;
   Leases leases_ ABSL_GUARDED_BY(mutex_);
+  size_t pins_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::btree_set<std::pair<TimePoint, std::string>> ends_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<std::string, size_t> per_client_ ABSL_GUARDED_BY(mutex_);
 };

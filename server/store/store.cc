@@ -12,14 +12,21 @@ namespace {
 // Every block takes at least a granule, so the index can never be full before the tier is.
 size_t BlocksMax(const Tier& dram) { return dram.usage().budget_bytes / kGranuleBytes; }
 
+// Block references that leases may hold in all: 64 MiB, and two hundred requests of the longest
+// chain.
+constexpr size_t kLeasedPinsMax = size_t{16} << 20;
+
+// As many ghosts as resident blocks of 32 KiB, the smallest that engines usually store.
+constexpr uint64_t kBytesPerGhost = 32 * 1024;
+
 EvictionOrderFactory OrderOf(const Config& config, size_t blocks_max) {
   switch (config.policy) {
     case PolicyKind::kLru:
       return [](OrderLinks& links) { return MakeLruOrder(links); };
     case PolicyKind::kS3Fifo:
-      return [ghosts = std::make_shared<GhostTable>(blocks_max)](OrderLinks& links) {
-        return MakeS3FifoOrder(links, ghosts);
-      };
+      return
+          [ghosts = std::make_shared<GhostTable>(1 + blocks_max * kGranuleBytes / kBytesPerGhost)](
+              OrderLinks& links) { return MakeS3FifoOrder(links, ghosts); };
   }
   LARDER_CHECK(false);
 }
@@ -32,7 +39,8 @@ Store::Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metr
       spaces_(metrics),
       blocks_({dram, BlocksMax(dram), OrderOf(config, BlocksMax(dram)), RandomSecret(), clock,
                spaces_, events_, quarantine_, metrics}),
-      leases_({config.leases_max, config.leases_per_client_max, clock, RandomLeaseId}),
+      leases_(
+          {config.leases_max, config.leases_per_client_max, kLeasedPinsMax, clock, RandomLeaseId}),
       ingest_budget_(std::min(config.ingest_bytes_max, config.dram_bytes / 2)),
       lookup_(blocks_, leases_, metrics),
       fetch_(blocks_, metrics) {}

@@ -222,6 +222,30 @@ TEST_F(ServerTest, AsynchronousCallsEndExactlyOnce) {
   EXPECT_EQ(done.load(), kCalls);
 }
 
+TEST_F(ServerTest, ARetriedCallLetsItsBuffersGo) {
+  const Space space = Register(5000);
+  const std::string address = server->listen();
+  server.reset();
+  PutBlock block = Block(space, 1);
+  PutOptions quick;
+  quick.timeout = milliseconds(400);
+  EXPECT_FALSE(client->Put(space, std::vector{block}, quick).ok());
+  client.reset();
+  EXPECT_EQ(block.raw.use_count(), 1);
+}
+
+TEST_F(ServerTest, CompressedRequestsAreRefusedBeforeTheyAreInflated) {
+  const auto stub =
+      v1::Cache::NewStub(grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  v1::ReleaseRequest request;
+  request.set_lease_id(std::string(1 << 20, '0'));
+  v1::ReleaseResponse response;
+  EXPECT_EQ(stub->Release(&context, request, &response).error_code(),
+            grpc::StatusCode::UNIMPLEMENTED);
+}
+
 TEST_F(ServerTest, DestroyingTheClientEndsWhatIsInFlight) {
   const Space space = Register(8 << 20);
   std::atomic<int> done{0};

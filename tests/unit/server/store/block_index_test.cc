@@ -150,14 +150,17 @@ TEST_F(BlockIndexTest, ExpiresAndReturnsToTheDefaultPriorityOnTime) {
   EXPECT_EQ(index.Advance(1000, 10), 0u);
 }
 
-TEST_F(BlockIndexTest, APinnedBlockExpiresOnlyAfterItIsLetGo) {
+TEST_F(BlockIndexTest, AnExpiredBlockIsAMissButItsHoldersMayStillReadIt) {
   const BlockRef block = Add(1, kNoBlock, {35, 0, 50});
   index.Pin(block);
   index.Advance(60, 10);
-  EXPECT_TRUE(index.live(block));
-  index.Unpin(block);
-  index.Advance(80, 10);
   EXPECT_EQ(ReasonOf(1), MissReason::kExpired);
+  MissReason reason;
+  EXPECT_EQ(index.FindHeld(kSpace, HashOf(1), Fidelity::kUnspecified, &reason), block);
+  index.Unpin(block);
+  EXPECT_EQ(index.FindHeld(kSpace, HashOf(1), Fidelity::kUnspecified, &reason), kNoBlock);
+  EXPECT_EQ(reason, MissReason::kExpired);
+  EXPECT_EQ(index.size(), 0u);
 }
 
 TEST_F(BlockIndexTest, FidelityBelowTheDemandIsAMissWithThatReason) {
@@ -284,7 +287,7 @@ class BlockIndexPropertyTest : public ::testing::TestWithParam<int> {
 
 TEST_P(BlockIndexPropertyTest, KeepsItsInvariantsOverRandomOperations) {
   SCOPED_TRACE("seed " + std::to_string(1000 + GetParam()));
-  for (int step = 0; step < 20'000 && !HasFatalFailure(); ++step) {
+  for (int step = 0; step < 6'000 && !HasFatalFailure(); ++step) {
     const int what = static_cast<int>(Random(10));
     if (model_.empty() || what < 4) {
       Insert();
@@ -298,7 +301,7 @@ TEST_P(BlockIndexPropertyTest, KeepsItsInvariantsOverRandomOperations) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, BlockIndexPropertyTest, ::testing::Range(0, 6));
+INSTANTIATE_TEST_SUITE_P(Seeds, BlockIndexPropertyTest, ::testing::Range(0, 4));
 
 }  // namespace
 }  // namespace larder::server

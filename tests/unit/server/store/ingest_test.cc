@@ -92,6 +92,7 @@ TEST_F(IngestTest, AFrameOfAnotherSpaceManifestOrShapeIsRefused) {
   refused([](FrameHeader& h) { h.layer_begin += 1; });
   refused([](FrameHeader& h) { h.dtype = static_cast<uint8_t>(Dtype::kInt8); });
   refused([](FrameHeader& h) { h.version_major = 2; });
+  refused([](FrameHeader& h) { h.fidelity = static_cast<uint8_t>(Fidelity::kReduced); });
   EXPECT_EQ(PutFrame(Altered(frame, [](FrameHeader&) {})).outcome, PutOutcome::kStored);
 }
 
@@ -141,15 +142,16 @@ TEST_F(IngestTest, BrokenStreamsAreTypedErrors) {
   EXPECT_EQ(session.Begin(2, frame.size(), {}).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(session.Begin(0, 10, {}).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(session.Begin(0, kFrameBytesMax + 1, {}).code(), absl::StatusCode::kInvalidArgument);
-  ASSERT_TRUE(session.Begin(1, frame.size(), {}).ok());
   EXPECT_EQ(session.Begin(1, frame.size(), {}).code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(session.Write(0, frame).code(), absl::StatusCode::kInvalidArgument);
-  ASSERT_TRUE(session.Write(1, frame).ok());
+  ASSERT_TRUE(session.Begin(0, frame.size(), {}).ok());
+  EXPECT_EQ(session.Begin(1, frame.size(), {}).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(session.Write(1, frame).code(), absl::StatusCode::kInvalidArgument);
+  ASSERT_TRUE(session.Write(0, frame).ok());
+  EXPECT_EQ(session.Write(0, frame).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(session.Begin(0, frame.size(), {}).code(), absl::StatusCode::kInvalidArgument);
   const auto results = session.Finish();
-  EXPECT_EQ(results[0].outcome, PutOutcome::kIncomplete);
-  EXPECT_EQ(results[1].outcome, PutOutcome::kStored);
+  EXPECT_EQ(results[0].outcome, PutOutcome::kStored);
+  EXPECT_EQ(results[1].outcome, PutOutcome::kIncomplete);
 }
 
 TEST_F(IngestTest, AWrongSizeAnnouncementIsRefusedAndTheRestSkipped) {

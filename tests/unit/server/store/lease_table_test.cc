@@ -12,7 +12,7 @@ class LeaseTableTest : public StoreFixture {
  protected:
   LeaseTableTest() {
     Put(1);
-    leases = std::make_unique<LeaseTable>(LeaseTable::Options{3, 2, clock, RandomLeaseId});
+    leases = std::make_unique<LeaseTable>(LeaseTable::Options{3, 2, 100, clock, RandomLeaseId});
   }
   PinSet Pin() { return store.blocks().PinBlock(*space, HashOf(1)); }
 
@@ -34,9 +34,20 @@ TEST_F(LeaseTableTest, CapsPerClientAndInAll) {
 }
 
 TEST_F(LeaseTableTest, ARefusedGrantLetsItsPinsGo) {
-  leases = std::make_unique<LeaseTable>(LeaseTable::Options{0, 2, clock, RandomLeaseId});
+  leases = std::make_unique<LeaseTable>(LeaseTable::Options{0, 2, 100, clock, RandomLeaseId});
   EXPECT_FALSE(leases->Grant("a", Pin(), milliseconds(100)).ok());
   EXPECT_EQ(store.blocks().stats().pinned_blocks, 0u);
+}
+
+TEST_F(LeaseTableTest, CapsTheReferencesOfAllLeases) {
+  leases = std::make_unique<LeaseTable>(LeaseTable::Options{3, 3, 2, clock, RandomLeaseId});
+  const auto first = leases->Grant("a", Pin(), milliseconds(100));
+  ASSERT_TRUE(first.ok());
+  ASSERT_TRUE(leases->Grant("a", Pin(), milliseconds(100)).ok());
+  EXPECT_EQ(leases->Grant("a", Pin(), milliseconds(100)).status().code(),
+            absl::StatusCode::kResourceExhausted);
+  leases->Release(*first);
+  EXPECT_TRUE(leases->Grant("a", Pin(), milliseconds(100)).ok());
 }
 
 TEST_F(LeaseTableTest, EndsOnTimeUnlessRenewed) {

@@ -269,13 +269,14 @@ TEST(ConfigTest, NamesTheNearestFieldOnlyWhenItIsNear) {
     const char* field;
     const char* advice;
   };
-  for (const Case& c : std::vector<Case>{{"dram-bytes", "did you mean dram_bytes?"},
-                                         {"Listen", "did you mean listen?"},
-                                         {"metric_listen", "did you mean metrics_listen?"},
-                                         {"stream_idle_timeout", "did you mean stream_idle_timeout_ms?"},
-                                         {"polcy", "did you mean policy?"},
-                                         {"ssd_path", "see larderd --help"},
-                                         {"x", "see larderd --help"}}) {
+  for (const Case& c :
+       std::vector<Case>{{"dram-bytes", "did you mean dram_bytes?"},
+                         {"Listen", "did you mean listen?"},
+                         {"metric_listen", "did you mean metrics_listen?"},
+                         {"stream_idle_timeout", "did you mean stream_idle_timeout_ms?"},
+                         {"polcy", "did you mean policy?"},
+                         {"ssd_path", "see larderd --help"},
+                         {"x", "see larderd --help"}}) {
     const auto config = ConfigFromYaml(std::string(c.field) + ": 1", Config());
     EXPECT_THAT(MessageOf(config.status()), HasSubstr(c.advice)) << c.field;
   }

@@ -85,7 +85,7 @@ if [[ -z $fast ]]; then
   # The suppressions file says what TSan can not see and what it still checks.
   if build_in tsan all "${clang[@]}" -DLARDER_SANITIZE=thread; then
     TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$PWD/tests/tsan_suppressions.txt" \
-      test_in tsan --label-exclude '^(gpu|ucx|fuzz|tidy|slow)$'
+      test_in tsan --label-exclude '^(gpu|ucx|fuzz|tidy|integration|fault|slow)$'
   fi
   if build_in fuzz fuzz "${clang[@]}" -DLARDER_BUILD_TESTS=OFF -DLARDER_BUILD_FUZZ=ON -DLARDER_JEMALLOC=OFF; then
     test_in fuzz --label-exclude '^(gpu|ucx)$'

@@ -210,7 +210,7 @@ void IngestSession::Land(std::span<const std::byte> piece) {
 }
 
 void IngestSession::Complete() {
-  Arriving& block = *arriving_;
+  ArrivingBlock& block = *arriving_;
   if (!block.settled) {
     const FrameFault fault = block.verifier ? block.verifier->Finish() : FrameFault::kTooShort;
     if (fault != FrameFault::kNone) {
@@ -226,7 +226,7 @@ void IngestSession::Complete() {
 }
 
 void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
-  Arriving& block = *arriving_;
+  ArrivingBlock& block = *arriving_;
   block.settled = true;
   // The reservation ends here, not when the rest of the frame has been skipped.
   block.slab.Reset();

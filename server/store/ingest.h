@@ -31,6 +31,26 @@ struct IngestResult {
   std::string message;
 };
 
+// The block that is arriving. Its fate may be settled before its last byte; then the rest is
+// skipped.
+struct ArrivingBlock {
+  uint32_t index = 0;
+  uint64_t frame_bytes = 0;
+  uint64_t received = 0;
+  RetentionSpec retention;
+  bool settled = false;
+  std::vector<std::byte> header_region;  // gathered until it can be parsed
+  uint32_t header_bytes = 0;             // 0: not known yet
+  FrameView frame;
+  std::optional<FrameVerifier> verifier;  // set once the payload is accepted
+  ByteBudget::Grant grant;
+  SlabHandle slab;
+  ByteSpans spans;
+  size_t span = 0;  // where the next byte lands: spans[span][span_used]
+  size_t span_used = 0;
+  PinSet parent;
+};
+
 // One batch of one stream. Confined to the stream's reactions. The space must outlive it (spaces
 // are never removed).
 class IngestSession {
@@ -48,26 +68,6 @@ class IngestSession {
   std::vector<IngestResult> Finish();
 
  private:
-  // The block that is arriving. Its fate may be settled before its last byte; then the rest is
-  // skipped.
-  struct Arriving {
-    uint32_t index = 0;
-    uint64_t frame_bytes = 0;
-    uint64_t received = 0;
-    RetentionSpec retention;
-    bool settled = false;
-    std::vector<std::byte> header_region;  // gathered until it can be parsed
-    uint32_t header_bytes = 0;             // 0: not known yet
-    FrameView frame;
-    std::optional<FrameVerifier> verifier;  // set once the payload is accepted
-    ByteBudget::Grant grant;
-    SlabHandle slab;
-    ByteSpans spans;
-    size_t span = 0;  // where the next byte lands: spans[span][span_used]
-    size_t span_used = 0;
-    PinSet parent;
-  };
-
   size_t GatherHeader(std::span<const std::byte> piece);
   void AcceptHeader();
   bool Identify();
@@ -83,7 +83,7 @@ class IngestSession {
   const SpaceEntry& space_;
   const uint32_t count_;
   std::vector<IngestResult> results_;  // of the blocks that have begun: grows with what arrives
-  std::optional<Arriving> arriving_;
+  std::optional<ArrivingBlock> arriving_;
   PinSet last_;  // the last published block stays pinned, so that its child finds it
 };
 

@@ -1,9 +1,10 @@
 // The frame: stored and shipped form of one KV block. FORMAT.md beside this file is the grammar
 // with a worked example.
 //
-//   [FrameHeader 256 B][CodecDescriptor 64 B]*[StreamEntry 48 B]*[zero to a multiple of 64]   <-
-//   header region, header_bytes [stream 0][zero to 64][stream 1][zero to 64]... <- payload,
-//   layer-major
+//   [FrameHeader 256 B][CodecDescriptor 64 B]*[StreamEntry 48 B]*[zero to a multiple of 64]
+//       the header region, header_bytes
+//   [stream 0][zero to 64][stream 1][zero to 64]...
+//       the payload, layer-major
 //
 // Integrity is a two-level tree: every stream's XXH3-128 stands in its StreamEntry, and `root` is
 // the XXH3-128 of the header region (with the root field zero). So one pass over the bytes verifies
@@ -11,16 +12,17 @@
 // must be zero and is checked. XXH3 finds faults, not forgers: see FORMAT.md, Downsides.
 //
 // Bytes of a frame are untrusted: FrameView::Parse checks every offset, count and enum before
-// anything is used. Little-endian. Readers refuse another major version, an unknown descriptor and
-// any set reserved bit. Every type here is thread-compatible. No allocation grows with untrusted
-// counts beyond kFrameHeaderBytesMax.
+// anything is used. What a codec's parameters mean, and whether this build knows it, is checked by
+// CheckCodecs (kernels/codec/registry.h), which a reader calls next. Little-endian. Readers refuse
+// another major version, an unknown descriptor and any set reserved bit. Every type here is
+// thread-compatible. No allocation grows with untrusted counts beyond kFrameHeaderBytesMax.
 //
-//   FrameView view;                                                     // a frame of which `bytes`
-//   holds all if (FrameFault fault = FrameView::Parse(bytes, &view); fault != FrameFault::kNone)
-//   return FrameError(fault); FrameVerifier verifier(view);
-//   verifier.Update(bytes.subspan(view.header().header_bytes));         // or piece by piece, as it
-//   arrives if (FrameFault fault = verifier.Finish(); fault != FrameFault::kNone) return
-//   FrameError(fault);
+//   FrameView view;  // of a frame of which `bytes` holds all
+//   if (FrameFault fault = FrameView::Parse(bytes, &view); fault != FrameFault::kNone)
+//     return FrameError(fault);
+//   FrameVerifier verifier(view);
+//   verifier.Update(bytes.subspan(view.header().header_bytes));  // or piece by piece, as it arrives
+//   if (FrameFault fault = verifier.Finish(); fault != FrameFault::kNone) return FrameError(fault);
 #pragma once
 
 #include <array>
@@ -187,6 +189,22 @@ class FrameView {
   std::vector<CodecDescriptor> descriptors_;
   std::vector<StreamEntry> streams_;
 };
+
+// One stream of a frame to be built, in the order of RawStreams(shape): `bytes` without padding, and
+// the index of its descriptor.
+struct FrameStream {
+  uint8_t descriptor = 0;
+  uint64_t bytes = 0;
+};
+
+// Builds the header region over a payload: each stream followed by zero to a multiple of 64. Returns
+// an empty vector when identity, shape, descriptors or sizes are not valid or the frame too large:
+// what it returns, Parse accepts. One pass over the payload.
+std::vector<std::byte> BuildFrameHeader(const FrameIdentity& identity, const KvShape& shape,
+                                        Fidelity fidelity,
+                                        std::span<const CodecDescriptor> descriptors,
+                                        std::span<const FrameStream> streams,
+                                        std::span<const std::byte> payload);
 
 // Builds the header region of a raw (uncompressed) frame over a block's raw bytes. `raw.size()`
 // must equal RawBytes(shape). Returns an empty vector when identity, shape or raw.size() is not

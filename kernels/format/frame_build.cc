@@ -6,14 +6,12 @@
 namespace larder {
 namespace {
 
-FrameHeader RawHeader(const FrameIdentity& identity, const KvShape& shape) {
+FrameHeader HeaderOf(const FrameIdentity& identity, const KvShape& shape) {
   FrameHeader header{};
   header.magic = kFrameMagic;
   header.version_major = kFrameVersionMajor;
   header.version_minor = kFrameVersionMinor;
-  header.descriptor_count = 1;
   header.tokens = shape.tokens;
-  header.fidelity = static_cast<uint8_t>(Fidelity::kExact);
   header.dtype = static_cast<uint8_t>(shape.dtype);
   header.axis_order = static_cast<uint8_t>(shape.axis_order);
   header.group_kind = static_cast<uint8_t>(shape.kind);
@@ -31,6 +29,56 @@ FrameHeader RawHeader(const FrameIdentity& identity, const KvShape& shape) {
   header.prefix_hash = identity.prefix_hash;
   header.parent_hash = identity.parent_hash;
   return header;
+}
+
+struct FramePiece {
+  uint8_t descriptor = 0;
+  std::span<const std::byte> bytes;  // without padding
+};
+
+// Empty when what it would build, Parse would refuse.
+std::vector<std::byte> BuildHeader(const FrameIdentity& identity, const KvShape& shape,
+                                   Fidelity fidelity, std::span<const CodecDescriptor> descriptors,
+                                   std::span<const RawStream> raw_streams,
+                                   std::span<const FramePiece> pieces) {
+  FrameHeader header = HeaderOf(identity, shape);
+  const uint64_t header_bytes = FrameHeaderRegionBytes(descriptors.size(), pieces.size());
+  uint64_t frame_bytes = header_bytes;
+  for (const FramePiece& piece : pieces) frame_bytes += AlignFrame(piece.bytes.size());
+  if (header_bytes > kFrameHeaderBytesMax || frame_bytes > kFrameBytesMax) return {};
+  header.fidelity = static_cast<uint8_t>(fidelity);
+  header.descriptor_count = static_cast<uint16_t>(descriptors.size());
+  header.header_bytes = static_cast<uint32_t>(header_bytes);
+  header.stream_count = static_cast<uint32_t>(pieces.size());
+  header.frame_bytes = frame_bytes;
+  header.raw_bytes = *RawBytes(shape);
+
+  std::vector<std::byte> region(header.header_bytes);
+  std::byte* out = region.data() + sizeof(header);
+  std::memcpy(out, descriptors.data(), descriptors.size_bytes());
+  out += descriptors.size_bytes();
+  uint64_t offset = header.header_bytes;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    StreamEntry entry{};
+    entry.offset = offset;
+    entry.bytes = pieces[i].bytes.size();
+    entry.layer = raw_streams[i].layer;
+    entry.tokens = shape.tokens;
+    entry.head_count = static_cast<uint16_t>(raw_streams[i].heads);
+    entry.kind = static_cast<uint8_t>(raw_streams[i].kind);
+    entry.descriptor = pieces[i].descriptor;
+    entry.checksum = ChecksumOf(pieces[i].bytes);
+    std::memcpy(out, &entry, sizeof(entry));
+    out += sizeof(entry);
+    offset += AlignFrame(entry.bytes);
+  }
+
+  std::memcpy(region.data(), &header, sizeof(header));  // with a zero root, as the root is computed
+  header.root = ChecksumOf(region);
+  std::memcpy(region.data(), &header, sizeof(header));
+  FrameView view;
+  if (FrameView::Parse(region, &view) != FrameFault::kNone) return {};
+  return region;
 }
 
 }  // namespace
@@ -51,41 +99,34 @@ uint64_t RawFrameBytes(const KvShape& shape) {
 
 std::vector<std::byte> BuildRawFrameHeader(const FrameIdentity& identity, const KvShape& shape,
                                            std::span<const std::byte> raw) {
-  const uint64_t frame_bytes = RawFrameBytes(shape);
-  if (frame_bytes == 0 || raw.size() != *RawBytes(shape)) return {};
-  if (CheckIdentity(identity) != FrameFault::kNone) return {};
-
-  const std::vector<RawStream> streams = RawStreams(shape);
-  FrameHeader header = RawHeader(identity, shape);
-  header.header_bytes = static_cast<uint32_t>(FrameHeaderRegionBytes(1, streams.size()));
-  header.stream_count = static_cast<uint32_t>(streams.size());
-  header.frame_bytes = frame_bytes;
-  header.raw_bytes = raw.size();
+  if (RawFrameBytes(shape) == 0 || raw.size() != *RawBytes(shape)) return {};
   const CodecDescriptor descriptor{};  // kCodecRaw, no parameters
-
-  std::vector<std::byte> region(header.header_bytes);
-  std::byte* out = region.data() + sizeof(header);
-  std::memcpy(out, &descriptor, sizeof(descriptor));
-  out += sizeof(descriptor);
-  uint64_t offset = header.header_bytes;
-  for (const RawStream& stream : streams) {
-    StreamEntry entry{};
-    entry.offset = offset;
-    entry.bytes = stream.bytes;
-    entry.layer = stream.layer;
-    entry.tokens = shape.tokens;
-    entry.head_count = static_cast<uint16_t>(stream.heads);
-    entry.kind = static_cast<uint8_t>(stream.kind);
-    entry.checksum = ChecksumOf(raw.subspan(stream.offset, stream.bytes));
-    std::memcpy(out, &entry, sizeof(entry));
-    out += sizeof(entry);
-    offset += AlignFrame(stream.bytes);
+  const std::vector<RawStream> raw_streams = RawStreams(shape);
+  std::vector<FramePiece> pieces;
+  pieces.reserve(raw_streams.size());
+  for (const RawStream& stream : raw_streams) {
+    pieces.push_back({0, raw.subspan(stream.offset, stream.bytes)});
   }
+  return BuildHeader(identity, shape, Fidelity::kExact, {&descriptor, 1}, raw_streams, pieces);
+}
 
-  std::memcpy(region.data(), &header, sizeof(header));  // with a zero root, as the root is computed
-  header.root = ChecksumOf(region);
-  std::memcpy(region.data(), &header, sizeof(header));
-  return region;
+std::vector<std::byte> BuildFrameHeader(const FrameIdentity& identity, const KvShape& shape,
+                                        Fidelity fidelity,
+                                        std::span<const CodecDescriptor> descriptors,
+                                        std::span<const FrameStream> streams,
+                                        std::span<const std::byte> payload) {
+  if (!RawBytes(shape)) return {};
+  const std::vector<RawStream> raw_streams = RawStreams(shape);
+  if (streams.size() != raw_streams.size()) return {};
+  std::vector<FramePiece> pieces;
+  pieces.reserve(streams.size());
+  for (const FrameStream& stream : streams) {
+    if (stream.bytes > payload.size() || AlignFrame(stream.bytes) > payload.size()) return {};
+    pieces.push_back({stream.descriptor, payload.first(stream.bytes)});
+    payload = payload.subspan(AlignFrame(stream.bytes));
+  }
+  if (!payload.empty()) return {};
+  return BuildHeader(identity, shape, fidelity, descriptors, raw_streams, pieces);
 }
 
 }  // namespace larder

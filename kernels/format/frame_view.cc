@@ -50,14 +50,15 @@ FrameFault CheckShape(const FrameHeader& header, const KvShape& shape) {
   return agrees ? FrameFault::kNone : FrameFault::kBadShape;
 }
 
+// The form of a descriptor; what its parameters mean is the codec registry's to check.
 FrameFault CheckDescriptors(std::span<const CodecDescriptor> descriptors) {
   for (const CodecDescriptor& descriptor : descriptors) {
-    // Unknown means refused, never guessed: this version knows the raw codec, which has no
-    // parameters.
-    if (descriptor.codec_id != kCodecRaw || descriptor.params_bytes != 0) {
+    const std::span<const uint8_t> params(descriptor.params);
+    const bool raw = descriptor.codec_id == kCodecRaw;
+    if (descriptor.params_bytes > params.size() || (raw && descriptor.params_bytes != 0)) {
       return FrameFault::kBadDescriptor;
     }
-    if (descriptor.reserved != 0 || !AllZero(std::span<const uint8_t>(descriptor.params))) {
+    if (descriptor.reserved != 0 || !AllZero(params.subspan(descriptor.params_bytes))) {
       return FrameFault::kReservedSet;
     }
   }
@@ -76,9 +77,9 @@ FrameFault CheckTiling(const FrameHeader& header, std::span<const StreamEntry> s
   return offset == header.frame_bytes ? FrameFault::kNone : FrameFault::kBadStream;
 }
 
-// The directory of a frame whose streams are all raw is a function of its shape.
-FrameFault CheckRawDirectory(const FrameHeader& header, const KvShape& shape,
-                             std::span<const StreamEntry> streams) {
+// The directory is a function of the shape, but for the sizes of encoded streams.
+FrameFault CheckDirectory(const KvShape& shape, std::span<const CodecDescriptor> descriptors,
+                          std::span<const StreamEntry> streams) {
   // Counts first: RawStreams() then allocates no more than the directory that was already read.
   if (streams.size() != uint64_t{shape.layers} * StreamsOfLayer(shape.kind).size()) {
     return FrameFault::kBadStream;
@@ -87,12 +88,13 @@ FrameFault CheckRawDirectory(const FrameHeader& header, const KvShape& shape,
   for (size_t i = 0; i < streams.size(); ++i) {
     const StreamEntry& found = streams[i];
     if (found.reserved != 0) return FrameFault::kReservedSet;
-    if (found.descriptor >= header.descriptor_count || found.tokens != shape.tokens ||
+    if (found.descriptor >= descriptors.size() || found.tokens != shape.tokens ||
         found.kind != static_cast<uint8_t>(expected[i].kind) || found.layer != expected[i].layer ||
-        found.head_begin != 0 || found.head_count != expected[i].heads ||
-        found.bytes != expected[i].bytes) {
+        found.head_begin != 0 || found.head_count != expected[i].heads || found.bytes == 0) {
       return FrameFault::kBadStream;
     }
+    const bool raw = descriptors[found.descriptor].codec_id == kCodecRaw;
+    if (raw && found.bytes != expected[i].bytes) return FrameFault::kBadStream;
   }
   return FrameFault::kNone;
 }
@@ -118,7 +120,7 @@ std::string_view FrameFaultText(FrameFault fault) {
       return "shape is not valid: expected known enums, hashes of 1 to 32 bytes, and fields that "
              "give raw_bytes";
     case FrameFault::kBadDescriptor:
-      return "unknown codec or parameters: expected codec 0 (raw) without parameters";
+      return "unknown codec or parameters: expected a codec of this version ('larder codec list')";
     case FrameFault::kBadStream:
       return "stream directory is not valid: expected the shape's streams in order, filling the "
              "payload";
@@ -175,7 +177,8 @@ FrameFault FrameView::Parse(std::span<const std::byte> header_region, FrameView*
   if (fault == FrameFault::kNone) fault = CheckShape(header, view->shape());
   if (fault == FrameFault::kNone) fault = CheckDescriptors(view->descriptors_);
   if (fault == FrameFault::kNone) fault = CheckTiling(header, view->streams_);
-  if (fault == FrameFault::kNone) fault = CheckRawDirectory(header, view->shape(), view->streams_);
+  if (fault == FrameFault::kNone)
+    fault = CheckDirectory(view->shape(), view->descriptors_, view->streams_);
   return fault;
 }
 

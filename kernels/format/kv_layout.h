@@ -3,10 +3,10 @@
 // A raw block is the concatenation, layer by layer, of that layer's streams in the order of
 // StreamsOfLayer():
 //   kAttention  key [T][H][Dk] then value [T][H][Dv] (NHD), or [H][T][D] each (HND)
-//   kLatent     latent [T][Dk] then rope [T][Dv]                 (MLA: Dk = latent dimension, Dv =
-//   RoPE dimension, H = 1) kState      one snapshot of unit_bytes per layer             (SSM,
-//   linear attention; independent of T) kOpaque     T rows of unit_bytes per layer (the engine's
-//   own format)
+//   kLatent     latent [T][Dk] then rope [T][Dv]  (MLA: Dk = latent dimension, Dv = RoPE dimension,
+//               H = 1)
+//   kState      one snapshot of unit_bytes per layer  (SSM, linear attention; independent of T)
+//   kOpaque     T rows of unit_bytes per layer  (the engine's own format)
 // without padding. T tokens, H kv_heads, D head_dim; all integers little-endian.
 // A kind needs the fields named in its line, and kAttention and kLatent also `dtype`, kAttention
 // also `axis_order`; `layers` always. Fields that a kind does not need may have any value of their

@@ -152,20 +152,20 @@ inline FrameFault VerifyNaively(const FrameView& view, std::span<const std::byte
 // bytes build. Excepted are the fields that a writer chooses: fidelity, minor version, and repeated
 // descriptors.
 inline bool RebuildsItself(const FrameView& view, std::span<const std::byte> frame) {
-  Bytes raw;
+  std::vector<FrameStream> streams;
   for (const StreamEntry& stream : view.streams()) {
-    const auto bytes = frame.subspan(stream.offset, stream.bytes);
-    raw.insert(raw.end(), bytes.begin(), bytes.end());
+    streams.push_back({stream.descriptor, stream.bytes});
   }
-  if (view.descriptors().size() > 1) return raw.size() == view.header().raw_bytes;
-  Bytes rebuilt = MakeFrame(view.identity(), view.shape(), raw);
-  if (rebuilt.size() != frame.size()) return false;
+  const auto payload = frame.subspan(view.header().header_bytes);
+  Bytes rebuilt = BuildFrameHeader(view.identity(), view.shape(), view.fidelity(),
+                                   view.descriptors(), streams, payload);
+  if (rebuilt.empty()) return false;
   FrameHeader header = Load<FrameHeader>(rebuilt, 0);
-  header.fidelity = view.header().fidelity;
   header.version_minor = view.header().version_minor;
   Store(header, 0, &rebuilt);
+  rebuilt.insert(rebuilt.end(), payload.begin(), payload.end());
   Reroot(&rebuilt);
-  return std::equal(rebuilt.begin(), rebuilt.end(), frame.begin());
+  return std::equal(rebuilt.begin(), rebuilt.end(), frame.begin(), frame.end());
 }
 
 }  // namespace larder::testing

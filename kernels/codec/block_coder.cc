@@ -1,0 +1,236 @@
+#include "kernels/codec/block_coder.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace larder {
+namespace {
+
+// Rows of one head of a stream that begins at `base` in raw form.
+template <typename Byte>
+TileRows<Byte> RawRows(const KvShape& shape, StreamKind kind, uint32_t head, Byte* base) {
+  TileRows<Byte> rows;
+  rows.base = base;
+  if (kind == StreamKind::kState) return rows;  // one row
+  if (kind == StreamKind::kOpaque) {
+    rows.token_stride = shape.unit_bytes;
+    return rows;
+  }
+  const ptrdiff_t row_bytes = ptrdiff_t{HeadDim(shape, kind)} * DtypeBytes(shape.dtype);
+  const bool hnd = shape.kind == GroupKind::kAttention && shape.axis_order == AxisOrder::kHnd;
+  const uint32_t heads = shape.kind == GroupKind::kAttention ? shape.kv_heads : 1;
+  rows.token_stride = hnd ? row_bytes : row_bytes * heads;
+  rows.base = base + (hnd ? row_bytes * shape.tokens : row_bytes) * head;
+  return rows;
+}
+
+// The plan's codec for a stream with the model's rotation filled in, or raw.
+StreamCodec CodecOf(const BlockRecipe& recipe, const KvShape& shape, uint64_t token_begin,
+                    const RawStream& stream) {
+  if (!IsCodable(shape, stream.kind) || shape.tokens < recipe.full_tokens) return {};
+  const uint32_t layer = stream.layer - shape.layer_begin;
+  const bool edge = layer < recipe.edge_layers || shape.layers - layer <= recipe.edge_layers;
+  const CodecPlan& plan = edge ? recipe.edge_plan : recipe.plan;
+  StreamCodec codec = stream.kind == StreamKind::kKey ? plan.key : plan.value;
+  if (codec.id == CodecId::kRaw) return codec;
+  CodecParams& params = codec.params;
+  const RopeParams& rope = recipe.rope;
+  // Without a rotation that we know keys are centred as they are; positions beyond the tables too.
+  if (rope.pairing == 0 || rope.rotary_dim > shape.head_dim_k ||
+      token_begin + shape.tokens > kRopePositionsMax) {
+    params.transform &= ~kTransformUnrope;
+  }
+  if ((params.transform & kTransformUnrope) != 0) {
+    params.rope_pairing = rope.pairing;
+    params.rope_rotary_dim = rope.rotary_dim;
+    params.rope_theta = rope.theta;
+    params.rope_scaling = static_cast<uint8_t>(rope.scaling);
+    params.rope_scaling_factor = rope.scaling_factor;
+    params.rope_attention_factor = rope.attention_factor;
+  }
+  const uint32_t sinks = token_begin == 0 ? std::min<uint32_t>(recipe.sinks, kSinksMax) : 0;
+  params.sinks = static_cast<uint16_t>(sinks);
+  return Applies(codec, shape, stream.kind, token_begin) ? codec : StreamCodec{};
+}
+
+}  // namespace
+
+TargetRows RawTarget::Rows(StreamKind kind, uint32_t layer, uint32_t head) const {
+  uint64_t layer_bytes = 0, before = 0;
+  for (StreamKind each : StreamsOfLayer(shape_.kind)) {
+    if (each == kind) before = layer_bytes;
+    layer_bytes += RawStreamBytes(shape_, each).value_or(0);
+  }
+  std::byte* base = raw_.data() + (layer - shape_.layer_begin) * layer_bytes + before;
+  return RawRows(shape_, kind, head, base);
+}
+
+const RopeTable* BlockCoder::RopeOf(const CodecParams& params, uint64_t begin, uint32_t tokens) {
+  if ((params.transform & kTransformUnrope) == 0) return nullptr;
+  CodecParams rotation;
+  rotation.rope_pairing = params.rope_pairing;
+  rotation.rope_scaling = params.rope_scaling;
+  rotation.rope_rotary_dim = params.rope_rotary_dim;
+  rotation.rope_theta = params.rope_theta;
+  rotation.rope_scaling_factor = params.rope_scaling_factor;
+  rotation.rope_attention_factor = params.rope_attention_factor;
+  if (rope_ == nullptr || !(rotation == rope_params_) || begin != rope_begin_ ||
+      tokens != rope_tokens_) {
+    rope_ = std::make_unique<RopeTable>(rotation, begin, tokens);
+    rope_params_ = rotation;
+    rope_begin_ = begin;
+    rope_tokens_ = tokens;
+  }
+  return rope_.get();
+}
+
+bool BlockCoder::EncodeStream(const StreamCodec& codec, const KvShape& shape,
+                              const RawStream& stream, uint64_t token_begin,
+                              std::span<const std::byte> raw, std::vector<std::byte>& out) {
+  const TileCodec& tile_codec = *FindTileCodec(codec.id);
+  const uint32_t sinks = codec.params.sinks;
+  const StreamLayout layout = LayoutOf(codec, shape, stream.kind, stream.heads);
+  const size_t row_bytes = layout.tile.head_dim * DtypeBytes(shape.dtype);
+  const size_t start = out.size();
+  out.resize(start + layout.stream_bytes_max);  // zero: padding stays so
+  std::byte* at = out.data() + start + layout.table_bytes;
+  for (uint32_t head = 0; head < stream.heads; ++head) {
+    const SourceRows rows = RawRows(shape, stream.kind, head, raw.data());
+    for (uint32_t token = 0; token < sinks; ++token, at += row_bytes) {
+      std::memcpy(at, rows.Row(token), row_bytes);
+    }
+  }
+  TileContext context{codec.params, shape.dtype, stream.kind, stream.layer};
+  context.rope = RopeOf(codec.params, token_begin, shape.tokens);
+  context.rope_begin = sinks;
+  context.isa = isa_;
+  for (uint32_t head = 0; head < stream.heads; ++head) {
+    SourceRows rows = RawRows(shape, stream.kind, head, raw.data());
+    rows.first_token = sinks;
+    const auto bytes = tile_codec.Encode(context, layout.tile, rows, workspace_, at);
+    if (!bytes) {
+      out.resize(start);
+      return false;
+    }
+    if (layout.table_bytes > 0) {
+      const auto size = static_cast<uint32_t>(*bytes);
+      std::memcpy(out.data() + start + head * sizeof(size), &size, sizeof(size));
+    }
+    std::memset(at + *bytes, 0, AlignTile(*bytes) - *bytes);
+    at += AlignTile(*bytes);
+  }
+  out.resize(static_cast<size_t>(at - out.data()));
+  return true;
+}
+
+EncodedBlock BlockCoder::Encode(const BlockRecipe& recipe, const FrameIdentity& identity,
+                                const KvShape& shape, std::span<const std::byte> raw) {
+  EncodedBlock block;
+  const auto raw_bytes = RawBytes(shape);
+  if (!raw_bytes || raw.size() != *raw_bytes) return block;
+  std::vector<CodecDescriptor> descriptors;
+  const auto index_of = [&](const StreamCodec& codec) {
+    const CodecDescriptor descriptor = DescriptorOf(codec);
+    const auto same = [&](const CodecDescriptor& other) {
+      return std::memcmp(&other, &descriptor, sizeof(descriptor)) == 0;
+    };
+    const auto found = std::find_if(descriptors.begin(), descriptors.end(), same);
+    if (found != descriptors.end()) return static_cast<uint8_t>(found - descriptors.begin());
+    descriptors.push_back(descriptor);
+    return static_cast<uint8_t>(descriptors.size() - 1);
+  };
+  Fidelity fidelity = Fidelity::kExact;
+  std::vector<std::byte> payload;
+  std::vector<FrameStream> streams;
+  for (const RawStream& stream : RawStreams(shape)) {
+    const std::span<const std::byte> source = raw.subspan(stream.offset, stream.bytes);
+    StreamCodec codec = CodecOf(recipe, shape, identity.token_begin, stream);
+    const size_t start = payload.size();
+    if (codec.id != CodecId::kRaw) {
+      if (EncodeStream(codec, shape, stream, identity.token_begin, source, payload)) {
+        ++block.coded_streams;
+      } else {
+        ++block.fallback_streams;
+        codec = {};
+      }
+    }
+    if (codec.id == CodecId::kRaw) payload.insert(payload.end(), source.begin(), source.end());
+    fidelity = std::min(fidelity, FidelityOf(codec));
+    streams.push_back({index_of(codec), payload.size() - start});
+    payload.resize(AlignFrame(payload.size()));
+  }
+  std::vector<std::byte> header =
+      BuildFrameHeader(identity, shape, fidelity, descriptors, streams, payload);
+  if (header.empty()) return block;
+  block.frame = std::move(header);
+  block.frame.insert(block.frame.end(), payload.begin(), payload.end());
+  return block;
+}
+
+bool BlockCoder::DecodeStream(const FrameView& frame, size_t index, std::span<const std::byte> in,
+                              const StreamTarget& target) {
+  const StreamEntry& stream = frame.streams()[index];
+  const KvShape shape = frame.shape();
+  const auto kind = static_cast<StreamKind>(stream.kind);
+  const auto codec = ReadDescriptor(frame.descriptors()[stream.descriptor]);
+  if (!codec || in.size() != stream.bytes) return false;
+  if (codec->id == CodecId::kRaw) {
+    const uint32_t tokens = kind == StreamKind::kState ? 1 : shape.tokens;
+    const uint64_t row_bytes = stream.bytes / tokens / stream.head_count;
+    for (uint32_t head = 0; head < stream.head_count; ++head) {
+      const SourceRows from = RawRows(shape, kind, head, in.data());
+      const TargetRows to = target.Rows(kind, stream.layer, head);
+      for (uint32_t t = 0; t < tokens; ++t) std::memcpy(to.Row(t), from.Row(t), row_bytes);
+    }
+    return true;
+  }
+  const TileCodec& tile_codec = *FindTileCodec(codec->id);
+  const uint32_t sinks = codec->params.sinks;
+  const StreamLayout layout = LayoutOf(*codec, shape, kind, stream.head_count);
+  const size_t row_bytes = layout.tile.head_dim * DtypeBytes(shape.dtype);
+  uint64_t at = layout.table_bytes + stream.head_count * layout.sink_bytes;
+  if (at > in.size()) return false;
+  TileContext context{codec->params, shape.dtype, kind, stream.layer};
+  context.rope = RopeOf(codec->params, frame.header().token_begin, shape.tokens);
+  context.rope_begin = sinks;
+  context.isa = isa_;
+  for (uint32_t head = 0; head < stream.head_count; ++head) {
+    TargetRows rows = target.Rows(kind, stream.layer, head);
+    const std::byte* sink = in.data() + layout.table_bytes + head * layout.sink_bytes;
+    for (uint32_t token = 0; token < sinks; ++token, sink += row_bytes) {
+      std::memcpy(rows.Row(token), sink, row_bytes);
+    }
+    uint64_t bytes = tile_codec.BytesMax(codec->params, layout.tile);
+    if (layout.table_bytes > 0) {
+      uint32_t size;
+      std::memcpy(&size, in.data() + head * sizeof(size), sizeof(size));
+      if (size > bytes) return false;
+      bytes = size;
+    }
+    if (AlignTile(bytes) > in.size() - at) return false;
+    rows.first_token += sinks;
+    if (!tile_codec.Decode(context, layout.tile, in.subspan(at, bytes), workspace_, rows)) {
+      return false;
+    }
+    at += AlignTile(bytes);
+  }
+  return at == in.size();
+}
+
+bool DecodeFrame(BlockCoder& coder, const FrameView& frame, std::span<const std::byte> bytes,
+                 std::span<std::byte> raw) {
+  if (CheckCodecs(frame) != FrameFault::kNone || raw.size() != frame.header().raw_bytes ||
+      bytes.size() != frame.header().frame_bytes) {
+    return false;
+  }
+  const RawTarget target(frame.shape(), raw);
+  for (size_t i = 0; i < frame.streams().size(); ++i) {
+    const StreamEntry& stream = frame.streams()[i];
+    if (!coder.DecodeStream(frame, i, bytes.subspan(stream.offset, stream.bytes), target)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace larder

@@ -1,0 +1,114 @@
+// Encodes a raw block into a frame and decodes its streams, whatever their codecs.
+//
+// Streams that the plan does not touch (rope parts, states, opaque rows), dtypes other than bf16 and
+// fp16, head dimensions that are not a multiple of 16, and streams whose values can not be coded stand
+// raw, as their descriptor says. stream_layout.h has the layout of the others.
+//
+//   BlockCoder coder;
+//   auto encoded = coder.Encode({.plan = plan, .rope = rope}, identity, shape, raw);
+//   ... FrameView::Parse, CheckCodecs, verify ...
+//   coder.DecodeStream(view, index, stream_bytes, RawTarget(shape, raw_out));
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernels/codec/registry.h"
+#include "kernels/codec/stream_layout.h"
+#include "kernels/codec/tile_codec.h"
+#include "kernels/format/frame.h"
+
+namespace larder {
+
+// The model's rotary embedding, as codec parameters name it.
+struct RopeParams {
+  uint8_t pairing = 0;  // 0: none
+  uint16_t rotary_dim = 0;
+  double theta = 0;
+  RopeScaling scaling = RopeScaling::kNone;
+  float scaling_factor = 1;
+  float attention_factor = 1;
+};
+
+// How blocks of one group are stored.
+struct BlockRecipe {
+  CodecPlan plan;
+  RopeParams rope;
+  // First tokens of the first block of a chain that stay raw: attention sinks have atypical keys that
+  // would stretch every range. 0 to kSinksMax.
+  uint16_t sinks = 0;
+  // The first and last layers of the model are the most sensitive: this many of each take
+  // `edge_plan`. Counted within the group.
+  uint16_t edge_layers = 0;
+  CodecPlan edge_plan;
+  // A block with fewer tokens than this is the growing tail of a request: stored raw. 0: none is.
+  uint32_t full_tokens = 0;
+};
+
+struct EncodedBlock {
+  std::vector<std::byte> frame;
+  uint32_t coded_streams = 0;
+  uint32_t fallback_streams = 0;  // the plan has a codec for them, their values did not fit it
+};
+
+// Where a stream's rows go: rows of head h of stream (layer, kind).
+class StreamTarget {
+ public:
+  virtual ~StreamTarget() = default;
+  // `layer` is absolute. Rows of head_dim elements; all tokens of the block.
+  virtual TargetRows Rows(StreamKind kind, uint32_t layer, uint32_t head) const = 0;
+};
+
+// The raw block itself, in its shape's axis order.
+class RawTarget final : public StreamTarget {
+ public:
+  // raw.size() is RawBytes(shape); the memory outlives the target.
+  RawTarget(const KvShape& shape, std::span<std::byte> raw) : shape_(shape), raw_(raw) {}
+  TargetRows Rows(StreamKind kind, uint32_t layer, uint32_t head) const override;
+
+ private:
+  const KvShape shape_;
+  const std::span<std::byte> raw_;
+};
+
+// Keeps its scratch memory and rotation table between blocks. Thread-compatible: one per thread.
+class BlockCoder {
+ public:
+  explicit BlockCoder(Isa isa = Isa::kSimd) : isa_(isa) {}
+
+  // The whole frame; empty when identity, shape or raw.size() is not valid, the frame would be too
+  // large, or the recipe's parameters are not (BuildFrameHeader's and ParsePlan's rules). Two calls
+  // with the same arguments give the same bytes.
+  EncodedBlock Encode(const BlockRecipe& recipe, const FrameIdentity& identity,
+                      const KvShape& shape, std::span<const std::byte> raw);
+
+  // Decodes stream `index` of a frame that passed CheckCodecs. `in` holds the stream's bytes, without
+  // padding, verified or not: false when they are not well-formed.
+  bool DecodeStream(const FrameView& frame, size_t index, std::span<const std::byte> in,
+                    const StreamTarget& target);
+
+ private:
+  // Appends the encoded stream to `out`; false when its values can not be coded.
+  bool EncodeStream(const StreamCodec& codec, const KvShape& shape, const RawStream& stream,
+                    uint64_t token_begin, std::span<const std::byte> raw,
+                    std::vector<std::byte>& out);
+  const RopeTable* RopeOf(const CodecParams& params, uint64_t begin, uint32_t tokens);
+
+  const Isa isa_;
+  Workspace workspace_;
+  std::unique_ptr<RopeTable> rope_;
+  CodecParams rope_params_;
+  uint64_t rope_begin_ = 0;
+  uint32_t rope_tokens_ = 0;
+};
+
+// Decodes a whole verified frame into its raw form; false when it is not well-formed. For tools and
+// tests: readers decode stream by stream as bytes arrive.
+bool DecodeFrame(BlockCoder& coder, const FrameView& frame, std::span<const std::byte> bytes,
+                 std::span<std::byte> raw);
+
+}  // namespace larder

@@ -1,0 +1,142 @@
+#include "kernels/codec/registry.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/codec/fp8_quantiser.h"
+#include "kernels/codec/row_quantiser.h"
+
+namespace larder {
+namespace {
+
+// Everything a family needs to be known by its id.
+struct CodecRow {
+  CodecId id;
+  const TileCodec* codec;
+};
+
+std::span<const CodecRow> Codecs() {
+  static const Fp8Quantiser fp8;
+  static const QuantiserCodec fp8_codec(fp8);
+  static const CodecRow rows[] = {
+      {CodecId::kFp8, &fp8_codec},
+  };
+  return rows;
+}
+
+std::string Known() {
+  std::string known;
+  for (const PresetRow& row : Presets()) known.append(known.empty() ? "" : ", ").append(row.name);
+  for (const FormatRow& row : Formats()) known.append(", ").append(row.name);
+  return known;
+}
+
+// "q4_0+centre": the format's codec for keys or for values, with the modifiers.
+std::optional<StreamCodec> ParseStream(std::string_view name, bool key, std::string* why) {
+  const size_t plus = name.find('+');
+  const std::string_view base = name.substr(0, plus);
+  const auto formats = Formats();
+  const auto row = std::find_if(formats.begin(), formats.end(),
+                                [&](const FormatRow& format) { return format.name == base; });
+  if (row == formats.end()) {
+    *why = "unknown codec '" + std::string(base) + "'; known are " + Known();
+    return std::nullopt;
+  }
+  StreamCodec codec = key ? row->key : row->value;
+  std::string_view modifiers = plus == name.npos ? "" : name.substr(plus + 1);
+  while (!modifiers.empty()) {
+    const size_t end = modifiers.find('+');
+    const std::string_view modifier = modifiers.substr(0, end);
+    if (codec.id == CodecId::kRaw || codec.id == CodecId::kLossless) {
+      *why = "'" + std::string(base) + "' is exact and takes no modifiers";
+      return std::nullopt;
+    }
+    if (modifier == "centre") {
+      codec.params.transform |= key ? kTransformUnrope | kTransformCentre : kTransformCentre;
+    } else if (modifier == "rotate") {
+      codec.params.transform |= kTransformRotate;
+    } else {
+      *why = "unknown modifier '+" + std::string(modifier) + "'; known are +centre and +rotate";
+      return std::nullopt;
+    }
+    modifiers = end == modifiers.npos ? "" : modifiers.substr(end + 1);
+  }
+  return codec;
+}
+
+// The rotation's fields: as RopeTable needs them, or all at their defaults.
+bool RopeFieldsHold(const CodecParams& params) {
+  if ((params.transform & kTransformUnrope) == 0) {
+    return params.rope_pairing == 0 && params.rope_scaling == 0 && params.rope_rotary_dim == 0 &&
+           params.rope_theta == 0 && params.rope_scaling_factor == 1 &&
+           params.rope_attention_factor == 1;
+  }
+  // Wide enough for every published model, narrow enough that every power stays a normal number.
+  const auto within = [](double value, double low, double high) {
+    return std::isfinite(value) && value >= low && value <= high;
+  };
+  return params.rope_pairing >= 1 && params.rope_pairing <= 2 &&
+         params.rope_scaling <= static_cast<uint8_t>(RopeScaling::kLlama3) &&
+         params.rope_rotary_dim >= 16 && params.rope_rotary_dim % 16 == 0 &&
+         within(params.rope_theta, 1.0, 1e12) && within(params.rope_scaling_factor, 1.0, 1e6) &&
+         within(params.rope_attention_factor, 1e-3, 1e3);
+}
+
+}  // namespace
+
+std::optional<CodecPlan> ParsePlan(std::string_view name, std::string* why) {
+  for (const PresetRow& row : Presets()) {
+    if (row.name != name) continue;
+    auto plan = ParsePlan(row.plan, why);
+    if (plan) plan->name = name;
+    return plan;
+  }
+  const size_t slash = name.find('/');
+  const std::string_view value = slash == name.npos ? name : name.substr(slash + 1);
+  const auto key_codec = ParseStream(name.substr(0, slash), /*key=*/true, why);
+  if (!key_codec) return std::nullopt;
+  auto value_codec = ParseStream(value, /*key=*/false, why);
+  if (!value_codec) return std::nullopt;
+  // One name for both speaks of keys when it says centre: values have no offset worth storing.
+  if (slash == name.npos) value_codec->params.transform &= ~kTransformCentre;
+  return CodecPlan{std::string(name), *key_codec, *value_codec};
+}
+
+const TileCodec* FindTileCodec(CodecId id) {
+  for (const CodecRow& row : Codecs()) {
+    if (row.id == id) return row.codec;
+  }
+  return nullptr;
+}
+
+Fidelity FidelityOf(const CodecPlan& plan) {
+  return std::min(FidelityOf(plan.key), FidelityOf(plan.value));
+}
+
+CodecDescriptor DescriptorOf(const StreamCodec& codec) {
+  CodecDescriptor descriptor{};
+  descriptor.codec_id = static_cast<uint16_t>(codec.id);
+  if (codec.id == CodecId::kRaw) return descriptor;
+  descriptor.params_bytes = sizeof(CodecParams);
+  std::memcpy(descriptor.params.data(), &codec.params, sizeof(CodecParams));
+  return descriptor;
+}
+
+std::optional<StreamCodec> ReadDescriptor(const CodecDescriptor& descriptor) {
+  StreamCodec codec;
+  codec.id = static_cast<CodecId>(descriptor.codec_id);
+  if (codec.id == CodecId::kRaw) {
+    if (descriptor.params_bytes != 0) return std::nullopt;
+    return codec;
+  }
+  if (FindTileCodec(codec.id) == nullptr || descriptor.params_bytes != sizeof(CodecParams)) {
+    return std::nullopt;
+  }
+  std::memcpy(&codec.params, descriptor.params.data(), sizeof(CodecParams));
+  const CodecParams& params = codec.params;
+  if (params.reserved != 0 || params.reserved1 != 0 || !RopeFieldsHold(params)) return std::nullopt;
+  return codec;
+}
+
+}  // namespace larder

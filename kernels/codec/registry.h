@@ -1,0 +1,71 @@
+// Every codec of this build, by number and by name, and the plans that users choose from.
+//
+// A plan says how a block's keys and values are stored. Names:
+//   plan       = preset | stream [ "/" stream ]           keys "/" values; one name serves both
+//   stream     = format { "+" modifier }                  e.g. q4_0+centre+rotate/q4_0
+//   modifier   = "centre" | "rotate"                      centre turns keys back to position 0 first
+// Presets and formats are the rows of Presets() and Formats(); README has them as a page.
+// Immutable tables: thread-safe.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/codec/codec_params.h"
+#include "kernels/codec/tile_codec.h"
+#include "kernels/format/frame.h"
+
+namespace larder {
+
+// What one stream is stored with: the content of a CodecDescriptor.
+struct StreamCodec {
+  CodecId id = CodecId::kRaw;
+  CodecParams params;
+  friend bool operator==(const StreamCodec&, const StreamCodec&) = default;
+};
+
+struct CodecPlan {
+  std::string name;
+  StreamCodec key;    // keys of attention
+  StreamCodec value;  // values of attention, latents of MLA
+};
+
+// A named way to store one kind of stream.
+struct FormatRow {
+  std::string_view name;
+  StreamCodec key;
+  StreamCodec value;
+  std::string_view bits;   // bits per element, all metadata counted, as a formula of T tokens and D
+  std::string_view error;  // declared bound or measured error
+  std::string_view source;
+};
+
+struct PresetRow {
+  std::string_view name;
+  std::string_view plan;  // as ParsePlan reads it
+  std::string_view use;
+};
+
+std::span<const FormatRow> Formats();
+std::span<const PresetRow> Presets();
+
+// nullopt when the name is not a plan; `*why` then says what was wrong and what is known.
+std::optional<CodecPlan> ParsePlan(std::string_view name, std::string* why);
+
+// The codec of an id; null for kRaw and for ids that this build does not know.
+const TileCodec* FindTileCodec(CodecId id);
+
+// Highest fidelity that a stream stored so may claim.
+Fidelity FidelityOf(const StreamCodec& codec);
+// The lowest of a plan's streams.
+Fidelity FidelityOf(const CodecPlan& plan);
+
+CodecDescriptor DescriptorOf(const StreamCodec& codec);
+// nullopt for an id that this build does not know, a wrong size, a reserved field or parameters that
+// no codec accepts in any shape.
+std::optional<StreamCodec> ReadDescriptor(const CodecDescriptor& descriptor);
+
+}  // namespace larder

@@ -1,0 +1,162 @@
+#include "kernels/codec/tile_transform.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/codec/number_formats.h"
+
+namespace larder {
+namespace {
+
+const uint16_t* Elements(const std::byte* row) { return reinterpret_cast<const uint16_t*>(row); }
+uint16_t* Elements(std::byte* row) { return reinterpret_cast<uint16_t*>(row); }
+
+}  // namespace
+
+uint64_t SeededWord(uint64_t seed, uint64_t index) {
+  uint64_t word = seed + (index + 1) * 0x9E3779B97F4A7C15ull;
+  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9ull;
+  word = (word ^ (word >> 27)) * 0x94D049BB133111EBull;
+  return word ^ (word >> 31);
+}
+
+TileTransform::TileTransform(const TileContext& context, TileShape shape, Workspace& workspace)
+    : context_(context),
+      shape_(shape),
+      workspace_(workspace),
+      ops_(VectorOpsOf(context.isa)),
+      centre_((context.params.transform & kTransformCentre) != 0),
+      rotate_((context.params.transform & kTransformRotate) != 0) {
+  if (rotate_) PrepareRotation();
+}
+
+// words: [signs, one bit per channel][permutation, one word per channel]
+void TileTransform::PrepareRotation() {
+  const uint32_t dim = shape_.head_dim;
+  const uint32_t sign_words = (dim + 31) / 32;
+  workspace_.words.resize(sign_words + dim);
+  uint32_t* words = workspace_.words.data();
+  const uint64_t seed = SeededWord(context_.params.seed, context_.layer);
+  for (uint32_t i = 0; i < sign_words; ++i) words[i] = static_cast<uint32_t>(SeededWord(seed, i));
+  signs_ = words;
+  if (std::has_single_bit(dim)) return;
+  uint32_t* permutation = words + sign_words;
+  for (uint32_t i = 0; i < dim; ++i) permutation[i] = i;
+  for (uint32_t i = dim - 1; i > 0; --i) {  // Fisher and Yates
+    std::swap(permutation[i], permutation[SeededWord(seed, 0x10000u + i) % (i + 1)]);
+  }
+  permutation_ = permutation;
+}
+
+void TileTransform::Load(const SourceRows& source, uint32_t begin, uint32_t count,
+                         float* rows) const {
+  const auto widen = context_.dtype == Dtype::kBf16 ? ops_.widen_bf16 : ops_.widen_fp16;
+  const uint32_t dim = shape_.head_dim;
+  if (source.pages == nullptr && source.token_stride == ptrdiff_t{dim} * 2) {
+    widen(Elements(source.Row(begin)), rows, size_t{count} * dim);
+  } else {
+    for (uint32_t i = 0; i < count; ++i) {
+      widen(Elements(source.Row(begin + i)), rows + size_t{i} * dim, dim);
+    }
+  }
+  if (context_.rope == nullptr) return;
+  const RopeTable& rope = *context_.rope;
+  const float factor = 1.0f / rope.attention_factor();
+  for (uint32_t i = 0; i < count; ++i) {
+    float* row = rows + size_t{i} * dim;
+    const uint32_t position = context_.rope_begin + begin + i;
+    ops_.turn_pairs(row, rope.Cosines(position), rope.SinesBack(position), rope.pairs(),
+                    rope.interleaved());
+    if (factor != 1.0f) ops_.scale(row, size_t{rope.pairs()} * 2, factor);
+  }
+}
+
+bool TileTransform::Centre(float* rows, std::byte* mean) const {
+  const uint32_t dim = shape_.head_dim;
+  workspace_.scratch.assign(dim, 0.0f);
+  float* sums = workspace_.scratch.data();
+  ops_.sum_columns(rows, shape_.tokens, dim, sums);
+  for (uint32_t i = 0; i < dim; ++i) {
+    const float average = sums[i] / static_cast<float>(shape_.tokens);
+    if (!(std::fabs(average) <= kFp16Max)) return false;
+    const uint16_t stored = Fp16OfFloat(average);
+    std::memcpy(mean + size_t{i} * 2, &stored, 2);
+    sums[i] = FloatOfFp16(stored);
+  }
+  ops_.add_columns(rows, shape_.tokens, dim, sums, -1.0f);
+  return true;
+}
+
+void TileTransform::Permute(float* row, bool back) const {
+  const uint32_t dim = shape_.head_dim;
+  workspace_.scratch.resize(std::max<size_t>(workspace_.scratch.size(), dim));
+  float* copy = workspace_.scratch.data();
+  std::memcpy(copy, row, size_t{dim} * sizeof(float));
+  for (uint32_t i = 0; i < dim; ++i) {
+    if (back) {
+      row[permutation_[i]] = copy[i];
+    } else {
+      row[i] = copy[permutation_[i]];
+    }
+  }
+}
+
+void TileTransform::Rotate(float* rows, uint32_t count) const {
+  if (!rotate_) return;
+  const uint32_t dim = shape_.head_dim;
+  for (uint32_t i = 0; i < count; ++i) {
+    float* row = rows + size_t{i} * dim;
+    if (permutation_ != nullptr) Permute(row, /*back=*/false);
+    ops_.flip_signs(row, signs_, dim);
+    for (uint32_t begin = 0; begin < dim;) {
+      const uint32_t part = std::bit_floor(dim - begin);
+      ops_.hadamard(row + begin, part);
+      if (part != dim) {
+        ops_.scale(row + begin, part,
+                   std::sqrt(static_cast<float>(dim) / static_cast<float>(part)));
+      }
+      begin += part;
+    }
+  }
+}
+
+void TileTransform::Restore(float* rows, uint32_t begin, uint32_t count, const std::byte* mean,
+                            const TargetRows& target) const {
+  const uint32_t dim = shape_.head_dim;
+  if (rotate_) {
+    for (uint32_t i = 0; i < count; ++i) {
+      float* row = rows + size_t{i} * dim;
+      for (uint32_t at = 0; at < dim;) {
+        const uint32_t part = std::bit_floor(dim - at);
+        ops_.hadamard(row + at, part);
+        const float size = static_cast<float>(part);
+        ops_.scale(row + at, part, 1.0f / std::sqrt(size * static_cast<float>(dim)));
+        at += part;
+      }
+      ops_.flip_signs(row, signs_, dim);
+      if (permutation_ != nullptr) Permute(row, /*back=*/true);
+    }
+  }
+  if (centre_) {
+    workspace_.scratch.resize(std::max<size_t>(workspace_.scratch.size(), dim));
+    ops_.widen_fp16(reinterpret_cast<const uint16_t*>(mean), workspace_.scratch.data(), dim);
+    ops_.add_columns(rows, count, dim, workspace_.scratch.data(), 1.0f);
+  }
+  const auto narrow = context_.dtype == Dtype::kBf16 ? ops_.narrow_bf16 : ops_.narrow_fp16;
+  const RopeTable* rope = context_.rope;
+  for (uint32_t i = 0; i < count; ++i) {
+    float* row = rows + size_t{i} * dim;
+    if (rope != nullptr) {
+      if (rope->attention_factor() != 1.0f) {
+        ops_.scale(row, size_t{rope->pairs()} * 2, rope->attention_factor());
+      }
+      const uint32_t position = context_.rope_begin + begin + i;
+      ops_.turn_pairs(row, rope->Cosines(position), rope->Sines(position), rope->pairs(),
+                      rope->interleaved());
+    }
+    narrow(row, Elements(target.Row(begin + i)), dim);
+  }
+}
+
+}  // namespace larder

@@ -1,0 +1,135 @@
+// The oracle: every function in its plainest form.
+#include <algorithm>
+#include <array>
+
+#include "kernels/codec/number_formats.h"
+#include "kernels/codec/vector_ops.h"
+#include "kernels/codec/vector_ops_internal.h"
+
+namespace larder {
+namespace {
+
+uint32_t MaxMagnitudeBits16(const uint16_t* values, size_t count) {
+  uint32_t max = 0;
+  for (size_t i = 0; i < count; ++i) max = std::max(max, values[i] & 0x7FFFu);
+  return max;
+}
+
+void WidenBf16(const uint16_t* values, float* out, size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = FloatOfBf16(values[i]);
+}
+
+void NarrowBf16(const float* values, uint16_t* out, size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = Bf16OfFloat(values[i]);
+}
+
+void WidenFp16(const uint16_t* values, float* out, size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = FloatOfFp16(values[i]);
+}
+
+void NarrowFp16(const float* values, uint16_t* out, size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = Fp16OfFloat(values[i]);
+}
+
+float MaxMagnitude(const float* values, size_t count) {
+  float max = 0;
+  for (size_t i = 0; i < count; ++i)
+    max = std::max(max, FloatOfBits(BitsOf(values[i]) & 0x7FFFFFFF));
+  return max;
+}
+
+float Dot(const float* left, const float* right, size_t count) {
+  std::array<float, 32> lanes{};
+  for (size_t i = 0; i < count; ++i) lanes[i % 32] += left[i] * right[i];
+  for (size_t half = 16; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  }
+  return lanes[0];
+}
+
+void Scale(float* values, size_t count, float factor) {
+  for (size_t i = 0; i < count; ++i) values[i] *= factor;
+}
+
+void AddColumns(float* rows, size_t row_count, size_t width, const float* columns, float sign) {
+  for (size_t row = 0; row < row_count; ++row) {
+    for (size_t i = 0; i < width; ++i) rows[row * width + i] += sign * columns[i];
+  }
+}
+
+void SumColumns(const float* rows, size_t row_count, size_t width, float* sums) {
+  for (size_t row = 0; row < row_count; ++row) {
+    for (size_t i = 0; i < width; ++i) sums[i] += rows[row * width + i];
+  }
+}
+
+void TurnPairs(float* row, const float* cosines, const float* sines, size_t pairs,
+               bool interleaved) {
+  for (size_t pair = 0; pair < pairs; ++pair) {
+    float& first = interleaved ? row[2 * pair] : row[pair];
+    float& second = interleaved ? row[2 * pair + 1] : row[pair + pairs];
+    const float x = first, y = second;
+    first = x * cosines[pair] - y * sines[pair];
+    second = x * sines[pair] + y * cosines[pair];
+  }
+}
+
+void FlipSigns(float* values, const uint32_t* signs, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t sign = (signs[i / 32] >> (i % 32)) << 31;
+    values[i] = FloatOfBits(BitsOf(values[i]) ^ sign);
+  }
+}
+
+void Hadamard(float* values, size_t count) {
+  for (size_t half = 1; half < count; half *= 2) {
+    for (size_t i = 0; i < count; ++i) {
+      if ((i & half) != 0) continue;
+      const float x = values[i], y = values[i + half];
+      values[i] = x + y;
+      values[i + half] = x - y;
+    }
+  }
+}
+
+void EncodeE4M3(const float* values, float factor, uint8_t* out, size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = Fp8E4M3OfFloat(values[i] * factor);
+}
+
+void DecodeE4M3(const uint8_t* codes, float scale, float* out, size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = FloatOfFp8E4M3(codes[i]) * scale;
+}
+
+void EncodeE5M2(const float* values, float factor, uint8_t* out, size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = Fp8E5M2OfFloat(values[i] * factor);
+}
+
+void DecodeE5M2(const uint8_t* codes, float scale, float* out, size_t count) {
+  for (size_t i = 0; i < count; ++i) out[i] = FloatOfFp8E5M2(codes[i]) * scale;
+}
+
+constexpr VectorOps kScalarOps = {
+    .max_magnitude_bits16 = MaxMagnitudeBits16,
+    .widen_bf16 = WidenBf16,
+    .narrow_bf16 = NarrowBf16,
+    .widen_fp16 = WidenFp16,
+    .narrow_fp16 = NarrowFp16,
+    .max_magnitude = MaxMagnitude,
+    .dot = Dot,
+    .scale = Scale,
+    .add_columns = AddColumns,
+    .sum_columns = SumColumns,
+    .turn_pairs = TurnPairs,
+    .flip_signs = FlipSigns,
+    .hadamard = Hadamard,
+    .encode_e4m3 = EncodeE4M3,
+    .decode_e4m3 = DecodeE4M3,
+    .encode_e5m2 = EncodeE5M2,
+    .decode_e5m2 = DecodeE5M2,
+};
+
+}  // namespace
+
+const VectorOps& VectorOpsOf(Isa isa) { return isa == Isa::kScalar ? kScalarOps : SimdVectorOps(); }
+
+}  // namespace larder

@@ -1,0 +1,91 @@
+#include "kernels/codec/registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+namespace larder {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(RegistryTest, ParsesEveryPresetAndFormat) {
+  std::string why;
+  std::set<std::string_view> names;
+  for (const PresetRow& row : Presets()) {
+    const auto plan = ParsePlan(row.name, &why);
+    ASSERT_TRUE(plan) << row.name << ": " << why;
+    EXPECT_EQ(plan->name, row.name);
+    EXPECT_TRUE(names.insert(row.name).second) << row.name;
+  }
+  for (const FormatRow& row : Formats()) {
+    ASSERT_TRUE(ParsePlan(row.name, &why)) << row.name << ": " << why;
+    EXPECT_TRUE(names.insert(row.name).second) << row.name;
+    EXPECT_FALSE(row.bits.empty() || row.error.empty() || row.source.empty()) << row.name;
+    for (const StreamCodec& codec : {row.key, row.value}) {
+      EXPECT_EQ(FindTileCodec(codec.id) == nullptr, codec.id == CodecId::kRaw) << row.name;
+    }
+  }
+}
+
+TEST(RegistryTest, ReadsModifiersAndSlashes) {
+  std::string why;
+  const auto plan = ParsePlan("e4m3+centre+rotate/e5m2", &why);
+  ASSERT_TRUE(plan) << why;
+  EXPECT_EQ(plan->key.params.transform, kTransformAll);
+  EXPECT_EQ(plan->value.params.transform, 0);
+  EXPECT_NE(plan->key.params.variant, plan->value.params.variant);
+  const auto both = ParsePlan("e4m3+centre+rotate", &why);
+  ASSERT_TRUE(both) << why;
+  EXPECT_EQ(both->key.params.transform, kTransformAll);
+  EXPECT_EQ(both->value.params.transform, kTransformRotate);
+}
+
+TEST(RegistryTest, SaysWhatItDoesNotKnow) {
+  std::string why;
+  EXPECT_FALSE(ParsePlan("fp9", &why));
+  EXPECT_THAT(why, HasSubstr("'fp9'"));
+  EXPECT_THAT(why, HasSubstr("e4m3"));
+  EXPECT_FALSE(ParsePlan("e4m3+twist", &why));
+  EXPECT_THAT(why, HasSubstr("'+twist'"));
+  EXPECT_FALSE(ParsePlan("raw+rotate", &why));
+  EXPECT_FALSE(ParsePlan("", &why));
+  EXPECT_FALSE(ParsePlan("e4m3/", &why));
+}
+
+TEST(RegistryTest, DescriptorsSurviveTheRoundTripAndRefuseOddOnes) {
+  std::string why;
+  const StreamCodec codec = ParsePlan("e4m3", &why)->key;
+  const CodecDescriptor descriptor = DescriptorOf(codec);
+  EXPECT_EQ(ReadDescriptor(descriptor), codec);
+  EXPECT_EQ(ReadDescriptor(DescriptorOf({})), StreamCodec{});
+
+  CodecDescriptor bad = descriptor;
+  bad.codec_id = 999;
+  EXPECT_FALSE(ReadDescriptor(bad));
+  bad = descriptor;
+  bad.params_bytes = 8;
+  EXPECT_FALSE(ReadDescriptor(bad));
+  StreamCodec odd = codec;
+  odd.params.reserved1 = 1;
+  EXPECT_FALSE(ReadDescriptor(DescriptorOf(odd)));
+  odd = codec;
+  odd.params.rope_theta = 10'000;  // a rotation without the transform that uses it
+  EXPECT_FALSE(ReadDescriptor(DescriptorOf(odd)));
+  odd.params.transform = kTransformUnrope;
+  odd.params.rope_pairing = 1;
+  odd.params.rope_rotary_dim = 64;
+  EXPECT_TRUE(ReadDescriptor(DescriptorOf(odd)));
+  odd.params.rope_theta = -1;
+  EXPECT_FALSE(ReadDescriptor(DescriptorOf(odd)));
+}
+
+TEST(RegistryTest, PlansClaimTheFidelityOfTheirWorstStream) {
+  std::string why;
+  EXPECT_EQ(FidelityOf(*ParsePlan("raw", &why)), Fidelity::kExact);
+  EXPECT_EQ(FidelityOf(*ParsePlan("raw/e4m3", &why)), Fidelity::kNear);
+}
+
+}  // namespace
+}  // namespace larder

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "client/client.h"
 #include "client/retry.h"
+#include "kernels/codec/coder_pool.h"
 #include "larder/v1/admin.grpc.pb.h"
 #include "larder/v1/cache.grpc.pb.h"
 
@@ -31,6 +32,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   v1::Admin::Stub& admin() { return *admin_; }
   grpc::GenericStub& raw() { return raw_; }
   const ClientOptions& options() const { return options_; }
+  CoderPool& coders() { return coders_; }
 
   // Sets the deadline and the client id of one attempt.
   void Prepare(grpc::ClientContext& context, SystemTime deadline) const;
@@ -69,6 +71,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   const std::unique_ptr<v1::Cache::Stub> cache_;
   const std::unique_ptr<v1::Admin::Stub> admin_;
   grpc::GenericStub raw_;
+  CoderPool coders_;
   std::atomic<uint64_t> seed_;
 
   std::mutex mutex_;

@@ -222,6 +222,7 @@ void Client::PutAsync(const Space& space, std::span<const PutBlock> blocks,
   auto work = std::make_shared<PutWork>();
   work->space = space;
   work->blocks.assign(blocks.begin(), blocks.end());
+  work->codec = options.codec;
   work->results.resize(blocks.size());
   const SystemTime deadline = DeadlineOf(options);
   impl_->RunRegistered(

@@ -122,6 +122,7 @@ struct GetBlock {
 struct GetOptions : CallOptions {
   Fidelity fidelity_min = Fidelity::kUnspecified;
   std::string lease_id;
+  bool keep_frame_header = false;  // fill GetResult::frame_header
 };
 
 struct GetResult {
@@ -131,9 +132,15 @@ struct GetResult {
       0;  // written to destination; on a miss the destination's content is unspecified
   uint32_t tokens = 0;
   uint64_t frame_bytes = 0;
+  Fidelity fidelity =
+      Fidelity::kUnspecified;           // below kExact: the bytes are the codec's, not the put's
+  std::vector<std::byte> frame_header;  // the header region, for FrameView::Parse
 };
 
-using PutOptions = CallOptions;
+struct PutOptions : CallOptions {
+  // How the server stores the blocks: a plan that Capabilities lists. Empty: its own for the model.
+  std::string codec;
+};
 
 class Client {
  public:

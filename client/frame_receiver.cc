@@ -44,7 +44,10 @@ size_t FrameReceiver::GatherHeader(std::span<const std::byte> piece) {
 }
 
 bool FrameReceiver::AcceptHeader() {
-  if (FrameView::Parse(header_region_, &frame_) != FrameFault::kNone) return false;
+  if (FrameView::Parse(header_region_, &frame_) != FrameFault::kNone ||
+      CheckCodecs(frame_) != FrameFault::kNone) {
+    return false;
+  }
   const FrameHeader& header = frame_.header();
   KvShape full = frame_.shape();
   full.tokens = expected_.shape.tokens;
@@ -55,9 +58,25 @@ bool FrameReceiver::AcceptHeader() {
       header.raw_bytes > destination_.size()) {
     return false;
   }
+  raw_streams_ = RawStreams(frame_.shape());
   verifier_.emplace(frame_);
   offset_ = header.header_bytes;
   return true;
+}
+
+std::span<std::byte> FrameReceiver::Landing(const StreamEntry& stream, uint64_t within,
+                                            size_t step) {
+  if (frame_.descriptors()[stream.descriptor].codec_id == kCodecRaw) {
+    return destination_.subspan(raw_streams_[stream_].offset + within, step);
+  }
+  if (within == 0) encoded_.resize(stream.bytes);
+  return std::span(encoded_).subspan(within, step);
+}
+
+bool FrameReceiver::EndStream(const StreamEntry& stream) {
+  if (frame_.descriptors()[stream.descriptor].codec_id == kCodecRaw) return true;
+  const RawTarget target(frame_.shape(), destination_.first(raw_bytes()));
+  return coders_.Take()->DecodeStream(frame_, stream_, encoded_, target);
 }
 
 bool FrameReceiver::WritePayload(std::span<const std::byte> piece) {
@@ -71,19 +90,17 @@ bool FrameReceiver::WritePayload(std::span<const std::byte> piece) {
     std::span<const std::byte> checked = piece;
     if (within < stream.bytes) {
       step = std::min<uint64_t>(step, stream.bytes - within);
-      const auto target = destination_.subspan(raw_offset_ + within, step);
-      std::memcpy(target.data(), piece.data(), step);
-      checked = target;  // what is verified is what the caller will read
+      const auto landed = Landing(stream, within, step);
+      std::memcpy(landed.data(), piece.data(), step);
+      checked = landed;  // what is verified is what will be read
     } else {
       step = std::min<uint64_t>(step, end - offset_);
     }
     if (verifier_->Update(checked.first(step)) != FrameFault::kNone) return false;
+    if (within < stream.bytes && within + step == stream.bytes && !EndStream(stream)) return false;
     piece = piece.subspan(step);
     offset_ += step;
-    if (offset_ == end) {
-      raw_offset_ += stream.bytes;
-      ++stream_;
-    }
+    if (offset_ == end) ++stream_;
   }
   return true;
 }

@@ -77,7 +77,7 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     const GetBlock& block = work_->blocks[work_->pending[head.index]];
     result.frame_bytes = head.frame_bytes;
     expected_ = {work_->space.digest, work_->space.manifest_digest, block.hash, work_->space.shape};
-    receiver_.emplace(expected_, head.frame_bytes, block.destination);
+    receiver_.emplace(expected_, head.frame_bytes, block.destination, channel_->coders());
     received_ = 0;
     return absl::OkStatus();
   }
@@ -96,6 +96,10 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
       result.hit = true;
       result.raw_bytes = receiver_->raw_bytes();
       result.tokens = receiver_->tokens();
+      result.fidelity = receiver_->fidelity();
+      if (work_->options.keep_frame_header) {
+        result.frame_header = std::move(receiver_->header_region());
+      }
     } else {
       result.miss_reason = MissReason::kCorrupt;
       damaged_.push_back(index);

@@ -76,6 +76,7 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     v1::PutOpen open;
     open.set_space_id(work_->space.id);
     open.set_blocks(static_cast<uint32_t>(work_->blocks.size()));
+    open.set_codec(work_->codec);
     writer_.SetOpen(open);
     StartRead(&response_);
     WriteNext();
@@ -101,7 +102,6 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
       frame_ = Frame(work_->space, work_->blocks[next_]);
       head.frame_bytes = frame_.frame_bytes;
       head.retention = ToWire(work_->blocks[next_].retention);
-      work_->results[next_].frame_bytes = frame_.frame_bytes;
     }
     std::vector<grpc::Slice> slices;
     uint64_t room = kWireChunkBytes - writer_.payload_bytes();
@@ -153,6 +153,7 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     for (int i = 0; i < response.results_size(); ++i) {
       work_->results[i].outcome = PutOutcomeFromWire(response.results(i).outcome());
       work_->results[i].message = response.results(i).message();
+      work_->results[i].frame_bytes = response.results(i).frame_bytes();
     }
     return absl::OkStatus();
   }

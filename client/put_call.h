@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,6 +20,7 @@ using PutDone = std::function<void(absl::StatusOr<std::vector<PutResult>>)>;
 struct PutWork {
   Space space;
   std::vector<PutBlock> blocks;
+  std::string codec;
   std::vector<PutResult> results;
 };
 

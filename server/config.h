@@ -10,8 +10,12 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/format/kv_layout.h"
 #include "proto/contract/limits.h"
 
 namespace larder::server {
@@ -45,6 +49,18 @@ struct Config {
   // After SIGTERM: time for calls in flight to end before they are cancelled. Well under the 30 s
   // that Kubernetes waits.
   std::chrono::milliseconds drain_timeout{10'000};
+  // How blocks are stored (kernels/codec/registry.h has the names). fp8 halves every block at an error
+  // below what serving engines accept everywhere; raw keeps the exact bytes.
+  std::string codec = "fp8";
+  // "MODEL=PLAN,MODEL=PLAN": plans of models that were tried at a lower fidelity, or need a higher.
+  std::string codec_by_model;
+  // Lowest fidelity that a put may ask for: exact, near, balanced or compact. A model whose own plan is
+  // lower goes as low as that.
+  Fidelity codec_fidelity_min = Fidelity::kNear;
+  // First tokens of a sequence that stay raw: attention sinks, 4 in the StreamingLLM paper.
+  uint32_t codec_sinks = 4;
+  // First and last layers that stay near-exact under a plan of lower fidelity: the most sensitive ones.
+  uint32_t codec_edge_layers = 2;
   // Smallest of: trace, debug, info, warn, error.
   std::string log_level = "info";
 
@@ -63,5 +79,9 @@ absl::StatusOr<std::optional<Config>> ConfigFromCommandLine(int argc, const char
 
 // Parses YAML text over `base` and validates. Unknown fields are faults.
 absl::StatusOr<Config> ConfigFromYaml(const std::string& yaml, const Config& base);
+
+// The pairs of codec_by_model; nullopt when malformed, a plan is unknown or a model comes twice.
+std::optional<std::vector<std::pair<std::string, std::string>>> ParseModelPlans(
+    std::string_view text);
 
 }  // namespace larder::server

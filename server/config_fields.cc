@@ -12,7 +12,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "kernels/codec/registry.h"
 #include "proto/contract/errors.h"
 
 namespace larder::server {
@@ -189,7 +191,74 @@ ConfigField LogLevelField() {
       [words](size_t position, Config& config) { config.log_level = words[position]; });
 }
 
+bool IsPlan(std::string_view name) {
+  std::string why;
+  return ParsePlan(name, &why).has_value();
+}
+
+// Text that `holds` says is good or not.
+ConfigField TextField(std::string name, std::string placeholder, std::string help,
+                      std::string expected, std::string advice, std::string Config::*member,
+                      bool (*holds)(std::string_view)) {
+  return {.name = std::move(name),
+          .placeholder = std::move(placeholder),
+          .help = std::move(help),
+          .expected = std::move(expected),
+          .advice = std::move(advice),
+          .parse =
+              [member](std::string_view text, Config& config) {
+                config.*member = text;
+                return true;
+              },
+          .format = [member](const Config& config) { return config.*member; },
+          .in_range = [=](const Config& config) { return holds(config.*member); }};
+}
+
+std::vector<ConfigField> CodecFields() {
+  // In the order of Fidelity, from kCompact.
+  static const std::vector<std::string> kFidelityWords = {"compact", "balanced", "near", "exact"};
+  return {
+      TextField("codec", "PLAN", "How blocks are stored", "a codec plan, like raw, fp8 or q8q4",
+                "see 'larder codec list'", &Config::codec, IsPlan),
+      TextField("codec_by_model", "MODEL=PLAN,...", "Plans of single models",
+                "pairs of a model's name and a codec plan, each model once",
+                "write them as MODEL=PLAN,MODEL=PLAN; see 'larder codec list' for the plans",
+                &Config::codec_by_model,
+                [](std::string_view text) { return ParseModelPlans(text).has_value(); }),
+      WordField(
+          "codec_fidelity_min", "Lowest fidelity that a put may ask for", kFidelityWords,
+          [](const Config& config) {
+            return kFidelityWords[static_cast<size_t>(config.codec_fidelity_min) -
+                                  static_cast<size_t>(Fidelity::kCompact)];
+          },
+          [](size_t position, Config& config) {
+            config.codec_fidelity_min =
+                static_cast<Fidelity>(position + static_cast<size_t>(Fidelity::kCompact));
+          }),
+      CountField("codec_sinks", "First tokens of a sequence that stay raw", &Config::codec_sinks, 0,
+                 kCodecSinksMaxOfConfig),
+      CountField("codec_edge_layers", "First and last layers that stay near-exact",
+                 &Config::codec_edge_layers, 0, kCodecEdgeLayersMax),
+  };
+}
+
 }  // namespace
+
+std::optional<std::vector<std::pair<std::string, std::string>>> ParseModelPlans(
+    std::string_view text) {
+  std::vector<std::pair<std::string, std::string>> pairs;
+  if (text.empty()) return pairs;
+  for (const auto part : absl::StrSplit(View(text), ',')) {
+    const size_t equals = part.find('=');
+    if (equals == part.npos || equals == 0) return std::nullopt;
+    std::string model(part.substr(0, equals)), plan(part.substr(equals + 1));
+    const bool again = std::any_of(pairs.begin(), pairs.end(),
+                                   [&](const auto& pair) { return pair.first == model; });
+    if (again || !IsPlan(plan)) return std::nullopt;
+    pairs.emplace_back(std::move(model), std::move(plan));
+  }
+  return pairs;
+}
 
 std::string Fault(std::string_view where, std::string_view found, std::string_view expected,
                   std::string_view advice) {
@@ -204,7 +273,7 @@ std::string ConfigField::flag() const {
 }
 
 std::vector<ConfigField> ConfigFields() {
-  return {
+  std::vector<ConfigField> fields = {
       AddressField("listen", "Where clients connect (gRPC)", &Config::listen),
       AddressField("metrics_listen", "Where /metrics, /healthz and /readyz are served (HTTP)",
                    &Config::metrics_listen),
@@ -225,8 +294,10 @@ std::vector<ConfigField> ConfigFields() {
                  &Config::leases_per_client_max, kLeasesPerClientMaxMin, kLeasesPerClientMax),
       MillisecondsField("drain_timeout_ms", "After SIGTERM, time for calls in flight to end",
                         &Config::drain_timeout, kDrainTimeoutMin, kDrainTimeoutMax),
-      LogLevelField(),
   };
+  for (ConfigField& field : CodecFields()) fields.push_back(std::move(field));
+  fields.push_back(LogLevelField());
+  return fields;
 }
 
 void ParseField(const ConfigField& field, std::string_view where, std::string_view text,

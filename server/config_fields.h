@@ -34,6 +34,10 @@ inline constexpr std::chrono::milliseconds kDrainTimeoutMin{0};  // cancel at on
 // No lease outlives this, so nobody is left to wait for.
 inline constexpr std::chrono::milliseconds kDrainTimeoutMax{kLeaseTtlSecondsMax * 1000};
 
+inline constexpr uint32_t kCodecSinksMaxOfConfig =
+    64;                                              // twice the most that a published method keeps
+inline constexpr uint32_t kCodecEdgeLayersMax = 16;  // more is another plan, not an edge
+
 // A file beyond this is not a configuration; it is read into memory whole.
 inline constexpr size_t kConfigFileBytesMax = 1u << 20;
 

@@ -116,7 +116,7 @@ absl::Status Bench::Prepare(Progress* progress) {
   if (options_.op == BenchOp::kPut) return absl::OkStatus();
 
   for (size_t chain = 0; chain < chains(); ++chain) {
-    const auto results = store_.Put(PutsOf(chain, ChainOf(chain)), options_.call);
+    const auto results = store_.Put(PutsOf(chain, ChainOf(chain)), {options_.call, ""});
     if (!results.ok()) return results.status();
     if (progress != nullptr) progress->Add(options_.batch);
   }
@@ -192,7 +192,7 @@ absl::Status Bench::Operate(uint64_t key, size_t slot, BenchResult& result) cons
     if (!results.ok()) return results.status();
     for (const GetResult& got : *results) done += got.hit && got.raw_bytes == options_.block_bytes;
   } else {
-    const auto results = store_.Put(PutsOf(slot, hashes), options_.call);
+    const auto results = store_.Put(PutsOf(slot, hashes), {options_.call, ""});
     if (!results.ok()) return results.status();
     for (const PutResult& put : *results) done += put.outcome == PutOutcome::kStored;
   }

@@ -29,6 +29,7 @@ struct PutCommandOptions {
   uint32_t tokens = 0;
   std::optional<uint32_t> priority;
   uint32_t ttl_seconds = 0;
+  std::string codec;
   bool json = false;
 };
 
@@ -88,7 +89,8 @@ int RunPut(const Session& session, const PutCommandOptions& options) {
   if (!open.ok()) return Fail(open.status());
   const auto block = BlockOf(options, open->space.shape);
   if (!block.ok()) return Fail(block.status());
-  const auto results = open->client->Put(open->space, {&*block, 1}, session.Call());
+  const PutOptions put{session.Call(), options.codec};
+  const auto results = open->client->Put(open->space, {&*block, 1}, put);
   if (!results.ok()) return Fail(results.status());
   const PutResult& result = results->front();
   const int exit_code = ExitCodeOfPut(result.outcome);
@@ -126,6 +128,8 @@ void AddPut(CLI::App& app, Session& session) {
         command.add_option("--priority", options.priority, "0 (drop first) to 100")
             ->check(CLI::Range(0u, 100u));
         command.add_option("--ttl", options.ttl_seconds, "Seconds until it expires; default never");
+        command.add_option("--codec", options.codec,
+                           "How it is stored ('larder codec list'); default the server's choice");
         command.add_flag("--json", options.json, "JSON on stdout");
       },
       RunPut);

@@ -50,8 +50,10 @@ struct ReplayOptions {
   uint32_t concurrency = 1;  // 1 keeps the trace's order
   double speed = 0;          // times real time; 0: as fast as it goes
   PriorityHints hints = PriorityHints::kNone;
-  bool verify =
-      false;  // compare every fetched byte with the generator, beyond the library's checksums
+  // Compare every fetched byte with the generator (with its codec's decoding of it), beyond the
+  // library's checksums.
+  bool verify = false;
+  std::string codec;  // of the puts; empty: the server's own
   CallOptions call;
   Milliseconds lease_ttl{60'000};
   uint64_t batch_bytes_max = 64u << 20;  // payload of one put or get

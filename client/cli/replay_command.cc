@@ -39,6 +39,7 @@ struct ReplayCommandOptions {
   uint64_t seed = 1;
   uint32_t concurrency = 1;
   bool verify = false;
+  std::string codec = "raw";
   std::string json;
 };
 
@@ -124,6 +125,7 @@ int RunReplay(const Session& session, const ReplayCommandOptions& options) {
                                       .speed = *speed,
                                       .hints = kHints.at(options.hints),
                                       .verify = options.verify,
+                                      .codec = options.codec == "server" ? "" : options.codec,
                                       .call = session.Call()}};
   std::optional<Progress> progress(std::in_place, "replay", trace->size());
   const ReplayResult result =
@@ -154,7 +156,13 @@ void Configure(CLI::App& command, ReplayCommandOptions& options) {
                   "not full are dropped first")
       ->capture_default_str()
       ->check(CLI::IsMember(kHints));
-  command.add_flag("--verify", options.verify, "Compare every fetched byte with what was put");
+  command.add_flag("--verify", options.verify,
+                   "Compare every fetched byte with what was put, as its codec decodes it");
+  command
+      .add_option("--codec", options.codec,
+                  "How the server stores the blocks: a plan of 'larder codec list', or server for "
+                  "its own")
+      ->capture_default_str();
   command.add_option("--seed", options.seed, "Seed of the payload")->capture_default_str();
   command.add_option("--json", options.json, "Write the summary to this file; - for stdout");
 }

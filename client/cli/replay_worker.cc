@@ -35,6 +35,7 @@ bool IsRefusal(PutOutcome outcome) {
 
 ReplayWorker::ReplayWorker(ReplayJob& job)
     : job_(job),
+      check_(job.kv),
       batch_blocks_(std::clamp<size_t>(job.options.batch_bytes_max / job.kv.block_bytes(), 1,
                                        kBatchBlocksMax)),
       buffers_(job.kv.block_bytes()) {}
@@ -88,6 +89,7 @@ bool ReplayWorker::Fetch(size_t found, const std::string& lease_id) {
   GetOptions options;
   options.timeout = job_.options.call.timeout;
   options.lease_id = lease_id;
+  options.keep_frame_header = job_.options.verify;
   const size_t block_bytes = job_.kv.block_bytes();
   for (size_t begin = 0; begin < found; begin += batch_blocks_) {
     const size_t end = std::min(found, begin + batch_blocks_);
@@ -103,8 +105,8 @@ bool ReplayWorker::Fetch(size_t found, const std::string& lease_id) {
       if (!result.hit) continue;
       counts_.block_frame_bytes = std::max(counts_.block_frame_bytes, result.frame_bytes);
       present_[i] = result.raw_bytes == block_bytes &&
-                    (!job_.options.verify ||
-                     job_.kv.Verify(BlockId(i), TokenBegin(i), batch[i - begin].destination));
+                    (!job_.options.verify || check_.IsRight(BlockId(i), TokenBegin(i), result,
+                                                            batch[i - begin].destination));
       if (!present_[i]) ++counts_.wrong_blocks;
     }
   }
@@ -134,7 +136,8 @@ bool ReplayWorker::Store(const TraceRequest& request, uint32_t turn) {
 }
 
 bool ReplayWorker::PutBatch(std::span<const PutBlock> batch, bool* refused) {
-  const auto results = Timed(counts_.put, [&] { return job_.store.Put(batch, job_.options.call); });
+  const PutOptions options{job_.options.call, job_.options.codec};
+  const auto results = Timed(counts_.put, [&] { return job_.store.Put(batch, options); });
   if (!results.ok()) return Failed(results.status());
   for (size_t i = 0; i < results->size(); ++i) {
     const PutResult& result = (*results)[i];

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "client/cli/block_check.h"
 #include "client/cli/buffer_pool.h"
 #include "client/cli/replay.h"
 
@@ -61,6 +62,7 @@ class ReplayWorker {
   void BackOff(uint32_t failures_in_row) const;
 
   ReplayJob& job_;
+  BlockCheck check_;
   const size_t batch_blocks_;
   BufferPool buffers_;
   std::vector<std::shared_ptr<std::byte>> get_buffers_;

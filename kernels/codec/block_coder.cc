@@ -53,6 +53,23 @@ StreamCodec CodecOf(const BlockRecipe& recipe, const KvShape& shape, uint64_t to
   return Applies(codec, shape, stream.kind, token_begin) ? codec : StreamCodec{};
 }
 
+// The descriptors of a frame, each once.
+struct DescriptorTable {
+  std::vector<CodecDescriptor> rows;
+
+  uint8_t IndexOf(const StreamCodec& codec) {
+    const CodecDescriptor descriptor = DescriptorOf(codec);
+    const auto found = std::find_if(rows.begin(), rows.end(), [&](const CodecDescriptor& row) {
+      return std::memcmp(&row, &descriptor, sizeof(descriptor)) == 0;
+    });
+    if (found == rows.end()) {
+      rows.push_back(descriptor);
+      return static_cast<uint8_t>(rows.size() - 1);
+    }
+    return static_cast<uint8_t>(found - rows.begin());
+  }
+};
+
 }  // namespace
 
 TargetRows RawTarget::Rows(StreamKind kind, uint32_t layer, uint32_t head) const {
@@ -123,28 +140,51 @@ bool BlockCoder::EncodeStream(const StreamCodec& codec, const KvShape& shape,
   return true;
 }
 
+bool BlockCoder::WouldCode(const BlockRecipe& recipe, KvShape shape, uint32_t tokens,
+                           uint64_t token_begin) {
+  shape.tokens = tokens;
+  for (const StreamKind kind : StreamsOfLayer(shape.kind)) {
+    // The first layer is of the edge, the middle one is not unless all are.
+    for (const uint32_t layer : {0u, shape.layers / 2}) {
+      RawStream stream;
+      stream.kind = kind;
+      stream.layer = shape.layer_begin + layer;
+      if (CodecOf(recipe, shape, token_begin, stream).id != CodecId::kRaw) return true;
+    }
+  }
+  return false;
+}
+
 EncodedBlock BlockCoder::Encode(const BlockRecipe& recipe, const FrameIdentity& identity,
-                                const KvShape& shape, std::span<const std::byte> raw) {
+                                const KvShape& shape, std::span<const std::byte> raw,
+                                const Checksum128& source_root) {
+  const auto choose = [&](size_t, const RawStream& stream) {
+    return CodecOf(recipe, shape, identity.token_begin, stream);
+  };
+  return EncodeStreams(choose, identity, shape, raw, source_root);
+}
+
+EncodedBlock BlockCoder::EncodeLike(const FrameView& like, std::span<const std::byte> raw) {
+  const auto choose = [&](size_t index, const RawStream&) {
+    const StreamEntry& stream = like.streams()[index];
+    return ReadDescriptor(like.descriptors()[stream.descriptor]).value_or(StreamCodec{});
+  };
+  return EncodeStreams(choose, like.identity(), like.shape(), raw, like.header().source_root);
+}
+
+EncodedBlock BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIdentity& identity,
+                                       const KvShape& shape, std::span<const std::byte> raw,
+                                       const Checksum128& source_root) {
   EncodedBlock block;
   const auto raw_bytes = RawBytes(shape);
   if (!raw_bytes || raw.size() != *raw_bytes) return block;
-  std::vector<CodecDescriptor> descriptors;
-  const auto index_of = [&](const StreamCodec& codec) {
-    const CodecDescriptor descriptor = DescriptorOf(codec);
-    const auto same = [&](const CodecDescriptor& other) {
-      return std::memcmp(&other, &descriptor, sizeof(descriptor)) == 0;
-    };
-    const auto found = std::find_if(descriptors.begin(), descriptors.end(), same);
-    if (found != descriptors.end()) return static_cast<uint8_t>(found - descriptors.begin());
-    descriptors.push_back(descriptor);
-    return static_cast<uint8_t>(descriptors.size() - 1);
-  };
+  DescriptorTable descriptors;
   Fidelity fidelity = Fidelity::kExact;
   std::vector<std::byte> payload;
   std::vector<FrameStream> streams;
   for (const RawStream& stream : RawStreams(shape)) {
     const std::span<const std::byte> source = raw.subspan(stream.offset, stream.bytes);
-    StreamCodec codec = CodecOf(recipe, shape, identity.token_begin, stream);
+    StreamCodec codec = choose(streams.size(), stream);
     const size_t start = payload.size();
     if (codec.id != CodecId::kRaw) {
       if (EncodeStream(codec, shape, stream, identity.token_begin, source, payload)) {
@@ -156,11 +196,11 @@ EncodedBlock BlockCoder::Encode(const BlockRecipe& recipe, const FrameIdentity& 
     }
     if (codec.id == CodecId::kRaw) payload.insert(payload.end(), source.begin(), source.end());
     fidelity = std::min(fidelity, FidelityOf(codec));
-    streams.push_back({index_of(codec), payload.size() - start});
+    streams.push_back({descriptors.IndexOf(codec), payload.size() - start});
     payload.resize(AlignFrame(payload.size()));
   }
-  std::vector<std::byte> header =
-      BuildFrameHeader(identity, shape, fidelity, descriptors, streams, payload);
+  std::vector<std::byte> header = BuildFrameHeader(
+      identity, shape, {fidelity, descriptors.rows, streams, payload, source_root});
   if (header.empty()) return block;
   block.frame = std::move(header);
   block.frame.insert(block.frame.end(), payload.begin(), payload.end());

@@ -12,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -80,11 +81,21 @@ class BlockCoder {
  public:
   explicit BlockCoder(Isa isa = Isa::kSimd) : isa_(isa) {}
 
+  // Whether the recipe would encode any stream of a block of this shape (with this many tokens, at
+  // this position): if not, its raw frame is what Encode gives.
+  static bool WouldCode(const BlockRecipe& recipe, KvShape shape, uint32_t tokens,
+                        uint64_t token_begin);
+
   // The whole frame; empty when identity, shape or raw.size() is not valid, the frame would be too
   // large, or the recipe's parameters are not (BuildFrameHeader's and ParsePlan's rules). Two calls
   // with the same arguments give the same bytes.
   EncodedBlock Encode(const BlockRecipe& recipe, const FrameIdentity& identity,
-                      const KvShape& shape, std::span<const std::byte> raw);
+                      const KvShape& shape, std::span<const std::byte> raw,
+                      const Checksum128& source_root = {});
+
+  // The same with each stream stored as the same stream of `like` is, and its identity: what the
+  // writer of `like` would have made of `raw`. For checking a received frame against known bytes.
+  EncodedBlock EncodeLike(const FrameView& like, std::span<const std::byte> raw);
 
   // Decodes stream `index` of a frame that passed CheckCodecs. `in` holds the stream's bytes, without
   // padding, verified or not: false when they are not well-formed.
@@ -92,6 +103,10 @@ class BlockCoder {
                     const StreamTarget& target);
 
  private:
+  using ChooseCodec = std::function<StreamCodec(size_t index, const RawStream& stream)>;
+  EncodedBlock EncodeStreams(const ChooseCodec& choose, const FrameIdentity& identity,
+                             const KvShape& shape, std::span<const std::byte> raw,
+                             const Checksum128& source_root);
   // Appends the encoded stream to `out`; false when its values can not be coded.
   bool EncodeStream(const StreamCodec& codec, const KvShape& shape, const RawStream& stream,
                     uint64_t token_begin, std::span<const std::byte> raw,

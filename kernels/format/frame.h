@@ -85,7 +85,8 @@ struct FrameHeader {
   std::array<uint8_t, 32> manifest_digest;
   std::array<uint8_t, 32> prefix_hash;  // unused tail zero
   std::array<uint8_t, 32> parent_hash;  // unused tail zero
-  std::array<uint8_t, 32> reserved1;
+  std::array<uint8_t, 16> reserved1;
+  Checksum128 source_root;  // of the raw frame that this one was encoded from; zero when unknown
   Checksum128 root;
 };
 static_assert(sizeof(FrameHeader) == 256);
@@ -197,14 +198,20 @@ struct FrameStream {
   uint64_t bytes = 0;
 };
 
-// Builds the header region over a payload: each stream followed by zero to a multiple of 64. Returns
-// an empty vector when identity, shape, descriptors or sizes are not valid or the frame too large:
-// what it returns, Parse accepts. One pass over the payload.
+// What an encoder made of a block. `payload` is each stream followed by zero to a multiple of 64.
+struct EncodedStreams {
+  Fidelity fidelity = Fidelity::kExact;
+  std::span<const CodecDescriptor> descriptors;
+  std::span<const FrameStream> streams;
+  std::span<const std::byte> payload;
+  Checksum128 source_root;
+};
+
+// Builds the header region of a frame of encoded streams. Returns an empty vector when identity,
+// shape, descriptors or sizes are not valid or the frame too large: what it returns, Parse accepts.
+// One pass over the payload.
 std::vector<std::byte> BuildFrameHeader(const FrameIdentity& identity, const KvShape& shape,
-                                        Fidelity fidelity,
-                                        std::span<const CodecDescriptor> descriptors,
-                                        std::span<const FrameStream> streams,
-                                        std::span<const std::byte> payload);
+                                        const EncodedStreams& encoded);
 
 // Builds the header region of a raw (uncompressed) frame over a block's raw bytes. `raw.size()`
 // must equal RawBytes(shape). Returns an empty vector when identity, shape or raw.size() is not

@@ -6,12 +6,13 @@
 namespace larder {
 namespace {
 
-FrameHeader HeaderOf(const FrameIdentity& identity, const KvShape& shape) {
+FrameHeader HeaderOf(const FrameIdentity& identity, const KvShape& shape, Fidelity fidelity) {
   FrameHeader header{};
   header.magic = kFrameMagic;
   header.version_major = kFrameVersionMajor;
   header.version_minor = kFrameVersionMinor;
   header.tokens = shape.tokens;
+  header.fidelity = static_cast<uint8_t>(fidelity);
   header.dtype = static_cast<uint8_t>(shape.dtype);
   header.axis_order = static_cast<uint8_t>(shape.axis_order);
   header.group_kind = static_cast<uint8_t>(shape.kind);
@@ -37,16 +38,14 @@ struct FramePiece {
 };
 
 // Empty when what it would build, Parse would refuse.
-std::vector<std::byte> BuildHeader(const FrameIdentity& identity, const KvShape& shape,
-                                   Fidelity fidelity, std::span<const CodecDescriptor> descriptors,
+std::vector<std::byte> BuildHeader(FrameHeader header, const KvShape& shape,
+                                   std::span<const CodecDescriptor> descriptors,
                                    std::span<const RawStream> raw_streams,
                                    std::span<const FramePiece> pieces) {
-  FrameHeader header = HeaderOf(identity, shape);
   const uint64_t header_bytes = FrameHeaderRegionBytes(descriptors.size(), pieces.size());
   uint64_t frame_bytes = header_bytes;
   for (const FramePiece& piece : pieces) frame_bytes += AlignFrame(piece.bytes.size());
   if (header_bytes > kFrameHeaderBytesMax || frame_bytes > kFrameBytesMax) return {};
-  header.fidelity = static_cast<uint8_t>(fidelity);
   header.descriptor_count = static_cast<uint16_t>(descriptors.size());
   header.header_bytes = static_cast<uint32_t>(header_bytes);
   header.stream_count = static_cast<uint32_t>(pieces.size());
@@ -107,26 +106,27 @@ std::vector<std::byte> BuildRawFrameHeader(const FrameIdentity& identity, const 
   for (const RawStream& stream : raw_streams) {
     pieces.push_back({0, raw.subspan(stream.offset, stream.bytes)});
   }
-  return BuildHeader(identity, shape, Fidelity::kExact, {&descriptor, 1}, raw_streams, pieces);
+  return BuildHeader(HeaderOf(identity, shape, Fidelity::kExact), shape, {&descriptor, 1},
+                     raw_streams, pieces);
 }
 
 std::vector<std::byte> BuildFrameHeader(const FrameIdentity& identity, const KvShape& shape,
-                                        Fidelity fidelity,
-                                        std::span<const CodecDescriptor> descriptors,
-                                        std::span<const FrameStream> streams,
-                                        std::span<const std::byte> payload) {
+                                        const EncodedStreams& encoded) {
   if (!RawBytes(shape)) return {};
   const std::vector<RawStream> raw_streams = RawStreams(shape);
-  if (streams.size() != raw_streams.size()) return {};
+  if (encoded.streams.size() != raw_streams.size()) return {};
+  std::span<const std::byte> rest = encoded.payload;
   std::vector<FramePiece> pieces;
-  pieces.reserve(streams.size());
-  for (const FrameStream& stream : streams) {
-    if (stream.bytes > payload.size() || AlignFrame(stream.bytes) > payload.size()) return {};
-    pieces.push_back({stream.descriptor, payload.first(stream.bytes)});
-    payload = payload.subspan(AlignFrame(stream.bytes));
+  pieces.reserve(raw_streams.size());
+  for (const FrameStream& stream : encoded.streams) {
+    if (stream.bytes > rest.size() || AlignFrame(stream.bytes) > rest.size()) return {};
+    pieces.push_back({stream.descriptor, rest.first(stream.bytes)});
+    rest = rest.subspan(AlignFrame(stream.bytes));
   }
-  if (!payload.empty()) return {};
-  return BuildHeader(identity, shape, fidelity, descriptors, raw_streams, pieces);
+  if (!rest.empty()) return {};
+  FrameHeader header = HeaderOf(identity, shape, encoded.fidelity);
+  header.source_root = encoded.source_root;
+  return BuildHeader(header, shape, encoded.descriptors, raw_streams, pieces);
 }
 
 }  // namespace larder

@@ -122,6 +122,14 @@ absl::Status VersionMismatch(uint32_t server_major, uint32_t client_major) {
                "; install a client and a server of the same major version"});
 }
 
+absl::Status CodecBelowFloor(std::string_view plan, std::string_view fidelity,
+                             std::string_view floor) {
+  return Make(absl::StatusCode::kFailedPrecondition,
+              {"codec plan '", plan, "' gives fidelity ", fidelity, ", and this model's floor is ",
+               floor, "; choose a plan of at least that, or have the operator name one for the "
+               "model (codec_by_model)"});
+}
+
 absl::Status HashProbeMismatch() {
   return Make(absl::StatusCode::kFailedPrecondition,
               {"server and client compute different digests for the same input: they were built "

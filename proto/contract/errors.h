@@ -47,6 +47,10 @@ absl::Status VersionMismatch(uint32_t server_major, uint32_t client_major);
 // The two ends compute different hashes or digests for the same input.
 absl::Status HashProbeMismatch();
 
+// A put asks for a codec that the operator does not allow for its model.
+absl::Status CodecBelowFloor(std::string_view plan, std::string_view fidelity,
+                             std::string_view floor);
+
 // RESOURCE_EXHAUSTED: back off with jitter.
 absl::Status OverLimit(std::string_view what, uint64_t used, uint64_t max);
 

@@ -32,7 +32,7 @@ constexpr std::array<const char*, kMethods> kMethodNames = {
     "Capabilities", "RegisterManifest", "Lookup",      "Put",  "Get", "Release",
     "Renew",        "Retain",           "WatchEvents", "Admin"};
 constexpr std::array<const char*, kRemovalReasons> kRemovalReasonNames = {
-    "pressure", "expired", "operator", "quarantined"};
+    "pressure", "expired", "operator", "quarantined", "replaced"};
 constexpr std::array<const char*, 5> kPriorityBandNames = {"0-19", "20-39", "40-59", "60-79",
                                                            "80-100"};
 constexpr uint8_t kPriorityBandWidth = 20;
@@ -106,6 +106,13 @@ struct Metrics::State {
                                        "Frame bytes of blocks that were stored.");
   Counter* ingest_raw_bytes = PlainCounter(registry, "larder_ingest_raw_bytes_total",
                                            "Uncompressed bytes of blocks that were stored.");
+  Counter* encode_coded_streams =
+      PlainCounter(registry, "larder_encode_coded_streams_total", "Streams that a codec took.");
+  Counter* encode_fallback_streams =
+      PlainCounter(registry, "larder_encode_fallback_streams_total",
+                   "Streams kept raw because their values did not fit the plan's codec.");
+  Counter* encode_seconds = PlainCounter(registry, "larder_encode_seconds_total",
+                                         "Time spent encoding blocks on ingest.");
   Counter* get_hit_blocks =
       PlainCounter(registry, "larder_get_hit_blocks_total", "Blocks that gets returned.");
   Counter* egress_bytes =
@@ -202,6 +209,12 @@ void Metrics::CountPutBlock(PutOutcome outcome, uint64_t frame_bytes, uint64_t r
   if (outcome != PutOutcome::kStored) return;
   state_->ingest_bytes->Increment(frame_bytes);
   state_->ingest_raw_bytes->Increment(raw_bytes);
+}
+
+void Metrics::CountEncode(uint32_t coded_streams, uint32_t fallback_streams, double seconds) {
+  state_->encode_coded_streams->Increment(coded_streams);
+  state_->encode_fallback_streams->Increment(fallback_streams);
+  state_->encode_seconds->Increment(seconds);
 }
 
 void Metrics::CountGetHit(uint64_t frame_bytes) {

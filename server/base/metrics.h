@@ -33,8 +33,14 @@ enum class Method : uint8_t {
 };
 inline constexpr int kMethods = 10;
 
-enum class RemovalReason : uint8_t { kPressure = 0, kExpired = 1, kOperator = 2, kQuarantined = 3 };
-inline constexpr int kRemovalReasons = 4;
+enum class RemovalReason : uint8_t {
+  kPressure = 0,
+  kExpired = 1,
+  kOperator = 2,
+  kQuarantined = 3,
+  kReplaced = 4,  // by a copy of higher fidelity
+};
+inline constexpr int kRemovalReasons = 5;
 
 // Spaces with series of their own, 14 each. Later ones share the label "other": a fleet with more
 // spaces than this reads sums, and a scrape must stay near a megabyte even with long names.
@@ -76,6 +82,9 @@ class Metrics {
   // One block of a put. Bytes count only when it was stored, so that raw / ingested bytes is the
   // compression ratio of what is kept.
   void CountPutBlock(PutOutcome outcome, uint64_t frame_bytes, uint64_t raw_bytes);
+  // One block that was encoded on ingest: streams that the plan's codec took, streams whose values
+  // did not fit it and stay raw, and the time it took.
+  void CountEncode(uint32_t coded_streams, uint32_t fallback_streams, double seconds);
   void CountGetHit(uint64_t frame_bytes);
   void CountGetMiss(MissReason reason);
   // Band of the priority: 0-19, 20-39, 40-59, 60-79, 80-100.

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <string>
 
+#include "kernels/codec/registry.h"
 #include "proto/contract/convert.h"
 #include "proto/contract/errors.h"
 #include "proto/contract/limits.h"
@@ -85,10 +86,17 @@ void FillCapabilities(const Backend& backend, v1::CapabilitiesResponse* response
   response->set_version_minor(kContractVersionMinor);
   response->set_server_version(LARDER_VERSION);
   response->set_instance_id(backend.instance_id);
-  v1::CodecCapability* codec = response->add_codecs();
-  codec->set_name("raw");
-  codec->set_id(kCodecRaw);
-  codec->set_fidelity(v1::FIDELITY_EXACT);
+  const auto announce = [&](std::string_view name) {
+    std::string why;
+    const auto plan = ParsePlan(name, &why);
+    if (!plan) return;
+    v1::CodecCapability* codec = response->add_codecs();
+    codec->set_name(std::string(name));
+    codec->set_id(static_cast<uint32_t>(plan->key.id));
+    codec->set_fidelity(static_cast<v1::Fidelity>(FidelityOf(*plan)));
+  };
+  for (const PresetRow& row : Presets()) announce(row.name);
+  for (const FormatRow& row : Formats()) announce(row.name);
   response->add_planes("inline");
   v1::Limits* limits = response->mutable_limits();
   limits->set_frame_bytes_max(kFrameBytesMax);

@@ -62,7 +62,10 @@ absl::Status PutReactor::OnOpen(const v1::PutOpen& open) {
   if (open.blocks() > kPutBlocksMax) return TooMany("open.blocks", open.blocks(), kPutBlocksMax);
   const auto space = backend_.store.spaces().Find(open.space_id());
   if (!space.ok()) return space.status();
+  const auto recipe = CodecPolicy::RecipeFor((*space)->codec, open.codec());
+  if (!recipe.ok()) return recipe.status();
   session_.emplace(backend_.store.OpenIngest(**space, open.blocks()));
+  session_->UseRecipe(*recipe);
   return absl::OkStatus();
 }
 
@@ -89,6 +92,7 @@ void PutReactor::FinishWithResults() {
     v1::PutResult* wire = response.add_results();
     wire->set_outcome(static_cast<v1::PutOutcome>(result.outcome));
     wire->set_message(result.message);
+    wire->set_frame_bytes(result.frame_bytes);
   }
   const grpc::Slice bytes(response.SerializeAsString());
   *response_ = grpc::ByteBuffer(&bytes, 1);

@@ -143,12 +143,13 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
   const Fingerprint key = fingerprinter_.Of(space, hash);
   BlockRef block = FindAny(key);
   if (block != kNoBlock) {
-    // Only a doomed block may be replaced: put its old frame aside and keep its place in the chain.
+    // Only a doomed block or a lesser copy may be replaced: put the old frame aside and keep its
+    // place in the chain.
     Entry& old = entries_[block];
-    LARDER_CHECK(old.doomed);
+    LARDER_CHECK(old.doomed || old.fidelity < static_cast<uint8_t>(residency.fidelity));
     if (old.pins > 0 || old.parent != parent) return kNoBlock;
-    on_removed_(
-        {block, ResidencyOf(block), old.space, priority_of(block), ReasonOfAbsent(key), false});
+    on_removed_({block, ResidencyOf(block), old.space, priority_of(block),
+                 old.doomed ? ReasonOfAbsent(key) : MissReason::kNone, false});
     const Tick before = NextDue(old);
     old.doomed = old.expired = 0;
     old.expires_at = old.priority_until = 0;

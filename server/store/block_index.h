@@ -102,9 +102,10 @@ class BlockIndex {
   void Pin(BlockRef block);
   void Unpin(BlockRef block);
 
-  // Adds a block, or revives a doomed one of the same key. `parent`: a live block, or kNoBlock for
-  // the first of a chain. kNoBlock when the index is full, or when the doomed block of that key is
-  // still pinned.
+  // Adds a block, revives a doomed one of the same key, or replaces a live one of lower fidelity
+  // (`reason` of the removal is then kNone). `parent`: a live block, or kNoBlock for
+  // the first of a chain. kNoBlock when the index is full, or when the block of that key is
+  // pinned.
   BlockRef Insert(SpaceId space, SpaceSlot slot, const PrefixHash& hash, BlockRef parent,
                   const Residency& residency, const RetentionTicks& retention);
 

@@ -10,6 +10,7 @@ namespace {
 
 RemovalReason RemovalReasonOf(const Removed& removed) {
   if (removed.by_pressure) return RemovalReason::kPressure;
+  if (removed.reason == MissReason::kNone) return RemovalReason::kReplaced;
   if (removed.reason == MissReason::kExpired) return RemovalReason::kExpired;
   if (removed.reason == MissReason::kQuarantined) return RemovalReason::kQuarantined;
   return RemovalReason::kOperator;
@@ -26,6 +27,11 @@ PrefixHash HashOf(const FrameHeader& header) {
 
 PrefixHash ParentOf(const FrameHeader& header) {
   return HashFrom(header.parent_hash_bytes, header.parent_hash);
+}
+
+// Names the raw bytes that a frame stands for: the root of the raw frame it is or was made from.
+Checksum128 OriginOf(const FrameHeader& header) {
+  return header.source_root == Checksum128{} ? header.root : header.source_root;
 }
 
 }  // namespace
@@ -142,7 +148,16 @@ PutOutcome BlockStore::CheckLocked(const Candidate& candidate) const {
   const BlockRef block =
       index_.Find(candidate.space.id, HashOf(header), Fidelity::kUnspecified, &reason);
   if (block == kNoBlock) return PutOutcome::kStored;
-  if (HeaderOf(index_.ResidencyOf(block)).root == header.root) return PutOutcome::kAlreadyPresent;
+  const FrameHeader resident = HeaderOf(index_.ResidencyOf(block));
+  const Fidelity fidelity = candidate.stored_fidelity.value_or(candidate.frame.fidelity());
+  const auto resident_fidelity = static_cast<Fidelity>(resident.fidelity);
+  if (fidelity > resident_fidelity) {
+    // The better copy takes the place of the resident one, unless somebody was promised that.
+    return index_.pins_of(block) > 0 ? PutOutcome::kNoRoom : PutOutcome::kStored;
+  }
+  if (fidelity < resident_fidelity || OriginOf(resident) == OriginOf(header)) {
+    return PutOutcome::kAlreadyPresent;
+  }
   ++conflicts_;
   return PutOutcome::kConflict;
 }

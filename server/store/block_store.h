@@ -106,6 +106,8 @@ class BlockStore {
     const FrameView& frame;
     const RetentionSpec& retention;
     const PinSet& parent;  // empty for the first block of a chain
+    // What it will be stored as, when the frame is to be encoded first.
+    std::optional<Fidelity> stored_fidelity;
   };
   // What Publish would answer if it came now; kStored when nothing stands in the way.
   PutOutcome Check(const Candidate& candidate) const;

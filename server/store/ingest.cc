@@ -1,6 +1,7 @@
 #include "server/store/ingest.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -39,11 +40,33 @@ std::string_view MessageOf(PutOutcome outcome) {
   }
 }
 
+bool IsRaw(const FrameView& frame) {
+  const auto descriptors = frame.descriptors();
+  return std::all_of(descriptors.begin(), descriptors.end(),
+                     [](const CodecDescriptor& row) { return row.codec_id == kCodecRaw; });
+}
+
+// Scatters bytes over the front of the spans; returns how many.
+size_t CopyInto(const ByteSpans& spans, std::span<const std::byte> bytes) {
+  size_t copied = 0;
+  for (size_t i = 0; copied < bytes.size(); ++i) {
+    const size_t step = std::min(spans[i].size(), bytes.size() - copied);
+    std::memcpy(spans[i].data(), bytes.data() + copied, step);
+    copied += step;
+  }
+  return copied;
+}
+
 }  // namespace
 
-IngestSession::IngestSession(BlockStore& blocks, ByteBudget& budget, Metrics& metrics,
-                             const SpaceEntry& space, uint32_t count)
-    : blocks_(blocks), budget_(budget), metrics_(metrics), space_(space), count_(count) {}
+IngestSession::IngestSession(const IngestParts& parts, const SpaceEntry& space, uint32_t count)
+    : blocks_(parts.blocks),
+      budget_(parts.budget),
+      coders_(parts.coders),
+      metrics_(parts.metrics),
+      space_(space),
+      recipe_(space.codec.recipe),
+      count_(count) {}
 
 absl::Status IngestSession::Begin(uint32_t index, uint64_t frame_bytes,
                                   const RetentionSpec& retention) {
@@ -108,16 +131,18 @@ size_t IngestSession::GatherHeader(std::span<const std::byte> piece) {
 // Everything that can be refused is refused here, before a byte of payload is stored.
 void IngestSession::AcceptHeader() {
   if (!Identify() || !FindParent() || !MakeRoom()) return;
-  arriving_->spans = arriving_->slab.spans();
+  if (arriving_->encode) {
+    arriving_->spans = {{arriving_->staging.get(), arriving_->frame_bytes}};
+  } else {
+    arriving_->spans = arriving_->slab.spans();
+  }
   arriving_->verifier.emplace(arriving_->frame);
-  size_t copied = 0;
-  while (copied < arriving_->header_region.size()) {
-    const auto span = arriving_->spans[arriving_->span].subspan(arriving_->span_used);
-    const size_t step = std::min(span.size(), arriving_->header_region.size() - copied);
-    std::memcpy(span.data(), arriving_->header_region.data() + copied, step);
-    copied += step;
-    arriving_->span_used += step;
-    if (step == span.size()) {
+  const size_t copied = CopyInto(arriving_->spans, arriving_->header_region);
+  for (size_t left = copied; left > 0;) {  // where the payload goes on
+    const size_t step = std::min(left, arriving_->spans[arriving_->span].size());
+    left -= step;
+    arriving_->span_used = step;
+    if (step == arriving_->spans[arriving_->span].size()) {
       ++arriving_->span;
       arriving_->span_used = 0;
     }
@@ -125,7 +150,8 @@ void IngestSession::AcceptHeader() {
 }
 
 bool IngestSession::Identify() {
-  const FrameFault fault = FrameView::Parse(arriving_->header_region, &arriving_->frame);
+  FrameFault fault = FrameView::Parse(arriving_->header_region, &arriving_->frame);
+  if (fault == FrameFault::kNone) fault = CheckCodecs(arriving_->frame);
   if (fault != FrameFault::kNone) {
     Settle(OutcomeOf(fault), FrameFaultText(fault));
     return false;
@@ -148,10 +174,15 @@ bool IngestSession::Identify() {
     wrong = "the frame's shape differs from its layer group's in the manifest";
   else if (header.tokens > space_.shape.tokens)
     wrong = "the frame has more tokens than the manifest's block_tokens";
-  else if (arriving_->frame.fidelity() != Fidelity::kExact)
-    wrong = "the raw codec is exact, and the frame claims another fidelity";
-  if (wrong != nullptr) Settle(PutOutcome::kInvalid, wrong);
-  return wrong == nullptr;
+  else if (arriving_->frame.fidelity() < space_.codec.fidelity_floor)
+    wrong = "the frame's fidelity is below the floor that the operator set for this model";
+  if (wrong != nullptr) {
+    Settle(PutOutcome::kInvalid, wrong);
+    return false;
+  }
+  arriving_->encode = IsRaw(arriving_->frame) &&
+                      BlockCoder::WouldCode(recipe_, full, header.tokens, header.token_begin);
+  return true;
 }
 
 bool IngestSession::FindParent() {
@@ -164,8 +195,10 @@ bool IngestSession::FindParent() {
       return false;
     }
   }
-  const PutOutcome outcome =
-      blocks_.Check({space_, arriving_->frame, arriving_->retention, arriving_->parent});
+  std::optional<Fidelity> stored_fidelity;
+  if (arriving_->encode) stored_fidelity = FidelityOf(recipe_.plan);
+  const PutOutcome outcome = blocks_.Check(
+      {space_, arriving_->frame, arriving_->retention, arriving_->parent, stored_fidelity});
   if (outcome == PutOutcome::kStored) return true;
   Settle(outcome, MessageOf(outcome));
   return false;
@@ -184,6 +217,10 @@ bool IngestSession::MakeRoom() {
     return false;
   }
   arriving_->grant = *std::move(grant);
+  if (arriving_->encode) {
+    arriving_->staging = std::make_unique_for_overwrite<std::byte[]>(arriving_->frame_bytes);
+    return true;
+  }
   arriving_->slab = blocks_.Reserve(arriving_->frame_bytes);
   if (!arriving_->slab) {
     Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
@@ -213,9 +250,10 @@ void IngestSession::Complete() {
   ArrivingBlock& block = *arriving_;
   if (!block.settled) {
     const FrameFault fault = block.verifier ? block.verifier->Finish() : FrameFault::kTooShort;
+    if (fault == FrameFault::kNone && block.encode) Encode();
     if (fault != FrameFault::kNone) {
       Settle(OutcomeOf(fault), FrameFaultText(fault));
-    } else {
+    } else if (!block.settled) {
       auto published = blocks_.Publish({space_, block.frame, block.retention, block.parent},
                                        std::move(block.slab));
       if (!published.pin.empty()) last_ = std::move(published.pin);
@@ -225,16 +263,45 @@ void IngestSession::Complete() {
   arriving_.reset();
 }
 
+// The verified raw frame in staging becomes an encoded one in a slab of its size.
+void IngestSession::Encode() {
+  ArrivingBlock& block = *arriving_;
+  const FrameHeader raw_header = block.frame.header();
+  // The raw block is the payload without its padding.
+  std::byte* raw = block.staging.get() + raw_header.header_bytes;
+  size_t raw_bytes = 0;
+  for (const StreamEntry& stream : block.frame.streams()) {
+    std::memmove(raw + raw_bytes, block.staging.get() + stream.offset, stream.bytes);
+    raw_bytes += stream.bytes;
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const EncodedBlock encoded = coders_.Take()->Encode(
+      recipe_, block.frame.identity(), block.frame.shape(), {raw, raw_bytes}, raw_header.root);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  metrics_.CountEncode(encoded.coded_streams, encoded.fallback_streams, seconds.count());
+  if (encoded.frame.empty() || FrameView::Parse(encoded.frame, &block.frame) != FrameFault::kNone) {
+    Settle(PutOutcome::kInvalid, "the block does not fit a frame in its encoded form");
+    return;
+  }
+  block.slab = blocks_.Reserve(encoded.frame.size());
+  if (!block.slab) {
+    Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
+    return;
+  }
+  CopyInto(block.slab.spans(), encoded.frame);
+}
+
 void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
   ArrivingBlock& block = *arriving_;
   block.settled = true;
   // The reservation ends here, not when the rest of the frame has been skipped.
   block.slab.Reset();
+  block.staging.reset();
   block.grant = {};
-  results_[block.index] = {outcome, std::string(message)};
   const bool stored = outcome == PutOutcome::kStored;
-  metrics_.CountPutBlock(outcome, stored ? block.frame_bytes : 0,
-                         stored ? block.frame.header().raw_bytes : 0);
+  const uint64_t frame_bytes = stored ? block.frame.header().frame_bytes : 0;
+  results_[block.index] = {outcome, std::string(message), frame_bytes};
+  metrics_.CountPutBlock(outcome, frame_bytes, stored ? block.frame.header().raw_bytes : 0);
 }
 
 std::vector<IngestResult> IngestSession::Finish() {

@@ -17,6 +17,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "kernels/codec/coder_pool.h"
+#include "kernels/codec/stream_layout.h"
 #include "kernels/format/frame.h"
 #include "proto/contract/convert.h"
 #include "proto/contract/outcomes.h"
@@ -29,6 +31,7 @@ namespace larder::server {
 struct IngestResult {
   PutOutcome outcome = PutOutcome::kIncomplete;
   std::string message;
+  uint64_t frame_bytes = 0;  // as stored
 };
 
 // The block that is arriving. Its fate may be settled before its last byte; then the rest is
@@ -45,18 +48,35 @@ struct ArrivingBlock {
   std::optional<FrameVerifier> verifier;  // set once the payload is accepted
   ByteBudget::Grant grant;
   SlabHandle slab;
+  // A raw frame that is to be encoded lands here instead, and its encoded form in the slab.
+  std::unique_ptr<std::byte[]> staging;
+  bool encode = false;
   ByteSpans spans;
   size_t span = 0;  // where the next byte lands: spans[span][span_used]
   size_t span_used = 0;
   PinSet parent;
 };
 
+// What the verb works with; outlives every session.
+struct IngestParts {
+  BlockStore& blocks;
+  ByteBudget& budget;
+  CoderPool& coders;
+  Metrics& metrics;
+};
+
 // One batch of one stream. Confined to the stream's reactions. The space must outlive it (spaces
 // are never removed).
+//
+// A raw frame is encoded with the batch's recipe on the thread that brought its last byte: so a
+// parent is published before its child arrives, and a stream that encodes is read no faster than
+// that. The threads of the transport bound how many encode at once.
 class IngestSession {
  public:
-  IngestSession(BlockStore& blocks, ByteBudget& budget, Metrics& metrics, const SpaceEntry& space,
-                uint32_t count);
+  IngestSession(const IngestParts& parts, const SpaceEntry& space, uint32_t count);
+
+  // Stores the raw frames of this batch with another recipe than the space's.
+  void UseRecipe(const BlockRecipe& recipe) { recipe_ = recipe; }
 
   // Starts block `index` (0, 1, 2, ... below the count). INVALID_ARGUMENT when the previous block
   // is not whole or the order is broken.
@@ -73,14 +93,17 @@ class IngestSession {
   bool Identify();
   bool FindParent();
   bool MakeRoom();
+  void Encode();
   void Land(std::span<const std::byte> piece);
   void Complete();
   void Settle(PutOutcome outcome, std::string_view message);
 
   BlockStore& blocks_;
   ByteBudget& budget_;
+  CoderPool& coders_;
   Metrics& metrics_;
   const SpaceEntry& space_;
+  BlockRecipe recipe_;
   const uint32_t count_;
   std::vector<IngestResult> results_;  // of the blocks that have begun: grows with what arrives
   std::optional<ArrivingBlock> arriving_;

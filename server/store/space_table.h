@@ -15,6 +15,7 @@
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
 #include "server/store/block_index.h"
+#include "server/store/codec_policy.h"
 
 namespace larder::server {
 
@@ -29,6 +30,7 @@ struct SpaceEntry {
   KvShape shape;           // of a full block
   uint64_t raw_bytes = 0;  // of a full block
   SpaceMetrics* metrics = nullptr;
+  SpaceCodec codec;
 
   // What the operators' table shows; each is a plain counter.
   mutable std::atomic<uint64_t> lookup_tokens{0};
@@ -40,7 +42,7 @@ struct SpaceEntry {
 // Thread-safe.
 class SpaceTable {
  public:
-  explicit SpaceTable(Metrics& metrics) : metrics_(metrics) {}
+  SpaceTable(const CodecPolicy& codecs, Metrics& metrics) : codecs_(codecs), metrics_(metrics) {}
 
   // Idempotent. One entry per group, in the manifest's order. RESOURCE_EXHAUSTED at kSpacesMax.
   absl::StatusOr<std::vector<const SpaceEntry*>> Register(std::string_view tenant,
@@ -53,6 +55,7 @@ class SpaceTable {
   size_t size() const;
 
  private:
+  const CodecPolicy& codecs_;
   Metrics& metrics_;
   mutable Mutex mutex_;
   std::vector<std::unique_ptr<SpaceEntry>> spaces_ ABSL_GUARDED_BY(mutex_);

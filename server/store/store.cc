@@ -36,7 +36,8 @@ EvictionOrderFactory OrderOf(const Config& config, size_t blocks_max) {
 Store::Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics)
     : dram_(dram),
       metrics_(metrics),
-      spaces_(metrics),
+      codecs_(config),
+      spaces_(codecs_, metrics),
       blocks_({dram, BlocksMax(dram), OrderOf(config, BlocksMax(dram)), RandomSecret(), clock,
                spaces_, events_, quarantine_, metrics}),
       leases_(

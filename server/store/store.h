@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 
+#include "kernels/codec/coder_pool.h"
 #include "server/base/byte_budget.h"
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
@@ -37,7 +38,7 @@ class Store {
   Tier& dram() { return dram_; }
 
   IngestSession OpenIngest(const SpaceEntry& space, uint32_t count) {
-    return IngestSession(blocks_, ingest_budget_, metrics_, space, count);
+    return IngestSession({blocks_, ingest_budget_, coders_, metrics_}, space, count);
   }
 
   // Admission ends; what runs goes on. Never undone.
@@ -53,6 +54,8 @@ class Store {
  private:
   Tier& dram_;
   Metrics& metrics_;
+  const CodecPolicy codecs_;
+  CoderPool coders_;
   SpaceTable spaces_;
   EventLog events_;
   QuarantineList quarantine_;

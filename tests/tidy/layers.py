@@ -13,7 +13,7 @@ FOLDERS = {
     'kernels/format/': ('kernels/format/',),
     'kernels/': ('kernels/',),
     'proto/': _CONTRACT + _GENERATED,
-    'server/': _CONTRACT + _GENERATED + ('server/',),
+    'server/': _CONTRACT + _GENERATED + ('kernels/codec/registry.h', 'server/'),
     'server/base/': _LOW_SERVER,
     'server/memory/': _LOW_SERVER + ('server/memory/', 'kernels/'),
     # A tier knows bytes and slabs; it never calls another tier, the store does.
@@ -24,7 +24,7 @@ FOLDERS = {
     'server/store/': _LOW_SERVER + ('kernels/', 'server/memory/', 'server/tier/', 'server/ssd/', 'server/policy/',
                                     'server/transport/', 'server/store/', 'server/config.h'),
     # Validates, converts, calls one store function, converts back.
-    'server/rpc/': _LOW_SERVER + _GENERATED + ('server/tier/tier.h', 'server/store/', 'server/transport/', 'server/rpc/',
+    'server/rpc/': _LOW_SERVER + _GENERATED + ('kernels/codec/registry.h', 'server/tier/tier.h', 'server/store/', 'server/transport/', 'server/rpc/',
                                                'server/config.h'),
     'client/': ('kernels/', 'proto/contract/', 'client/') + _GENERATED,
     'tests/': ('kernels/', 'proto/', 'server/', 'client/', 'tests/') + _GENERATED,

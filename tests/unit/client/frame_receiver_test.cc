@@ -45,7 +45,7 @@ struct Sample {
   }
 
   bool Receive(const Bytes& bytes, size_t piece) {
-    FrameReceiver receiver(expected, bytes.size(), destination);
+    FrameReceiver receiver(expected, bytes.size(), destination, coders);
     for (size_t at = 0; at < bytes.size(); at += piece) {
       receiver.Write(std::span(bytes).subspan(at, std::min(piece, bytes.size() - at)));
     }
@@ -55,6 +55,7 @@ struct Sample {
   KvShape shape;
   ExpectedFrame expected;
   Bytes raw, frame, destination;
+  CoderPool coders;
 };
 
 TEST(FrameReceiverTest, WritesTheRawBlockHoweverTheFrameIsCut) {
@@ -85,7 +86,8 @@ TEST(FrameReceiverTest, EveryTruncationIsNoticed) {
   const Sample good;
   for (size_t size = 0; size < good.frame.size(); ++size) {
     Sample sample;
-    FrameReceiver receiver(sample.expected, sample.frame.size(), sample.destination);
+    FrameReceiver receiver(sample.expected, sample.frame.size(), sample.destination,
+                           sample.coders);
     receiver.Write(std::span(good.frame).first(size));
     ASSERT_FALSE(receiver.Finish()) << size;
   }

@@ -74,8 +74,10 @@ class FakeBlockStore : public BlockStore {
       const std::string& bytes = found->second.bytes;
       std::memcpy(blocks[i].destination.data(), bytes.data(), bytes.size());
       if (corrupt_at == i) blocks[i].destination[bytes.size() / 2] ^= std::byte{1};
-      results.push_back(
-          {.hit = true, .raw_bytes = found->second.raw_bytes, .frame_bytes = kFrameBytes});
+      results.push_back({.hit = true,
+                         .raw_bytes = found->second.raw_bytes,
+                         .frame_bytes = kFrameBytes,
+                         .fidelity = Fidelity::kExact});
     }
     return results;
   }

@@ -23,7 +23,7 @@ FrameFault CheckAfter(const std::vector<std::byte>& frame, Change change) {
   FrameIdentity identity = view.identity();
   change(descriptors, streams, payload, fidelity, identity);
   const auto header =
-      BuildFrameHeader(identity, view.shape(), fidelity, descriptors, streams, payload);
+      BuildFrameHeader(identity, view.shape(), {fidelity, descriptors, streams, payload, {}});
   EXPECT_FALSE(header.empty());
   EXPECT_EQ(FrameView::Parse(header, &view), FrameFault::kNone);
   return CheckCodecs(view);

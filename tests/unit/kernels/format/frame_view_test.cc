@@ -202,7 +202,7 @@ TEST(FrameViewTest, RefusesReservedBytesThatAreSet) {
   const FrameFault expected = FrameFault::kReservedSet;
   EXPECT_EQ(ParsePatchedHeader([](FrameHeader& h) { h.flags = 1; }), expected);
   EXPECT_EQ(ParsePatchedHeader([](FrameHeader& h) { h.reserved0 = 0x8000; }), expected);
-  EXPECT_EQ(ParsePatchedHeader([](FrameHeader& h) { h.reserved1[31] = 1; }), expected);
+  EXPECT_EQ(ParsePatchedHeader([](FrameHeader& h) { h.reserved1[15] = 1; }), expected);
   EXPECT_EQ(ParsePatchedDescriptor([](CodecDescriptor& d) { d.reserved = 1; }), expected);
   EXPECT_EQ(ParsePatchedDescriptor([](CodecDescriptor& d) { d.params[55] = 1; }), expected);
   EXPECT_EQ(ParsePatchedStream([](StreamEntry& s) { s.reserved = 1; }), expected);

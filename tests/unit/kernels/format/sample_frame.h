@@ -157,8 +157,9 @@ inline bool RebuildsItself(const FrameView& view, std::span<const std::byte> fra
     streams.push_back({stream.descriptor, stream.bytes});
   }
   const auto payload = frame.subspan(view.header().header_bytes);
-  Bytes rebuilt = BuildFrameHeader(view.identity(), view.shape(), view.fidelity(),
-                                   view.descriptors(), streams, payload);
+  Bytes rebuilt = BuildFrameHeader(
+      view.identity(), view.shape(),
+      {view.fidelity(), view.descriptors(), streams, payload, view.header().source_root});
   if (rebuilt.empty()) return false;
   FrameHeader header = Load<FrameHeader>(rebuilt, 0);
   header.version_minor = view.header().version_minor;

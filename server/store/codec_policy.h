@@ -1,0 +1,50 @@
+// Which codec a block is stored with: the operator's plan for its model, or the one that a put asks
+// for, if the model's floor allows it.
+//
+// The operator's word is the gate: a model is stored below `near` only when the configuration names
+// a plan for it that goes there. Immutable: thread-safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/codec/block_coder.h"
+#include "proto/contract/manifest.h"
+#include "server/config.h"
+
+namespace larder::server {
+
+// A space's way to store blocks.
+struct SpaceCodec {
+  BlockRecipe recipe;
+  // A put may ask for any plan of at least this fidelity.
+  Fidelity fidelity_floor = Fidelity::kNear;
+};
+
+class CodecPolicy {
+ public:
+  // `config` has been validated: every plan in it parses.
+  explicit CodecPolicy(const Config& config);
+
+  SpaceCodec Of(const Manifest& manifest, const LayerGroup& group) const;
+
+  // The space's recipe with another plan; an empty name is the space's own. INVALID_ARGUMENT for an
+  // unknown name, FAILED_PRECONDITION for one below the space's floor.
+  static absl::StatusOr<BlockRecipe> RecipeFor(const SpaceCodec& space, std::string_view plan_name);
+
+ private:
+  CodecPlan plan_;
+  std::vector<std::pair<std::string, CodecPlan>> plan_by_model_;
+  Fidelity fidelity_min_;
+  uint16_t sinks_;
+  uint16_t edge_layers_;
+};
+
+// The rotation of a manifest in the form that codecs use. Scalings that they do not know (yarn) count
+// as no rotation: keys are then centred as they are.
+RopeParams RopeParamsOf(const Rope& rope);
+
+}  // namespace larder::server

@@ -6,6 +6,7 @@
 
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/row_quantiser.h"
+#include "kernels/codec/turbo_quantiser.h"
 
 namespace larder {
 namespace {
@@ -19,8 +20,11 @@ struct CodecRow {
 std::span<const CodecRow> Codecs() {
   static const Fp8Quantiser fp8;
   static const QuantiserCodec fp8_codec(fp8);
+  static const TurboQuantiser turbo;
+  static const QuantiserCodec turbo_codec(turbo);
   static const CodecRow rows[] = {
       {CodecId::kFp8, &fp8_codec},
+      {CodecId::kTurbo, &turbo_codec},
   };
   return rows;
 }

@@ -1,4 +1,4 @@
-// The SIMD table of codebook_ops.h, chosen for this processor.
+// What codebook_ops_scalar.cc takes from codebook_ops_simd.cc; included by nothing else.
 #pragma once
 
 #include "kernels/codec/codebook_ops.h"

@@ -12,6 +12,15 @@
 
 namespace larder {
 
+// Rows of values, one behind the other, and their codes, `stride` apart.
+struct CodeRows {
+  float* rows = nullptr;
+  uint8_t* codes = nullptr;
+  size_t count = 0;
+  size_t dim = 0;
+  size_t stride = 0;
+};
+
 struct CodedRow {
   float energy;   // |y|^2
   float rms;      // sqrt(energy / dim)
@@ -19,11 +28,12 @@ struct CodedRow {
 };
 
 struct CodebookOps {
-  // Codes of y / rms, that is of y * (1 / rms), or of y * 0 when rms is 0. Sums as `dot`. When energy
-  // is not finite the codes mean nothing.
-  CodedRow (*encode)(const float* row, size_t dim, const Codebook& book, uint8_t* codes);
-  // row[i] = value of codes[i] * scale. Codes are below 16.
-  void (*decode)(const uint8_t* codes, size_t dim, const Codebook& book, float scale, float* row);
+  // Codes of y / rms, that is of y * (1 / rms), or of y * 0 when rms is 0; and coded[row]. Sums as
+  // `dot`. When energy is not finite the codes mean nothing.
+  // `book` is of kLloydMax.
+  void (*encode)(const CodeRows& rows, const Codebook& book, CodedRow* coded);
+  // Values of the codes times scales[row]. Codes are below 16.
+  void (*decode)(const CodeRows& rows, const Codebook& book, const float* scales);
 };
 
 const CodebookOps& CodebookOpsOf(Isa isa);

@@ -8,10 +8,9 @@
 namespace larder {
 namespace {
 
-CodedRow Encode(const float* row, size_t dim, const Codebook& book, uint8_t* codes) {
-  const VectorOps& ops = VectorOpsOf(Isa::kScalar);
+CodedRow EncodeRow(const float* row, size_t dim, const Codebook& book, uint8_t* codes) {
   CodedRow coded{};
-  coded.energy = ops.dot(row, row, dim);
+  coded.energy = VectorOpsOf(Isa::kScalar).dot(row, row, dim);
   coded.rms = std::sqrt(coded.energy / static_cast<float>(dim));
   const float inverse = coded.rms > 0 ? 1.0f / coded.rms : 0.0f;
   std::array<float, 32> lanes{};
@@ -26,8 +25,18 @@ CodedRow Encode(const float* row, size_t dim, const Codebook& book, uint8_t* cod
   return coded;
 }
 
-void Decode(const uint8_t* codes, size_t dim, const Codebook& book, float scale, float* row) {
-  for (size_t i = 0; i < dim; ++i) row[i] = book.values[codes[i]] * scale;
+void Encode(const CodeRows& rows, const Codebook& book, CodedRow* coded) {
+  for (size_t i = 0; i < rows.count; ++i) {
+    coded[i] = EncodeRow(rows.rows + i * rows.dim, rows.dim, book, rows.codes + i * rows.stride);
+  }
+}
+
+void Decode(const CodeRows& rows, const Codebook& book, const float* scales) {
+  for (size_t row = 0; row < rows.count; ++row) {
+    for (size_t i = 0; i < rows.dim; ++i) {
+      rows.rows[row * rows.dim + i] = book.values[rows.codes[row * rows.stride + i]] * scales[row];
+    }
+  }
 }
 
 constexpr CodebookOps kScalarOps = {.encode = Encode, .decode = Decode};

@@ -55,27 +55,63 @@ TEST(LloydMaxTest, TakesTheNearestValue) {
 
 TEST(CodebookOpsTest, SimdEqualsTheReference) {
   const CodebookOps& scalar = CodebookOpsOf(Isa::kScalar);
+  constexpr size_t kRows = 37;
   ForEachTarget([&] {
     const CodebookOps& simd = CodebookOpsOf(Isa::kSimd);
     for (const size_t dim : {16u, 48u, 80u, 96u, 128u, 576u}) {
       for (const float scale : {0.0f, 1e-30f, 1e-20f, 1.0f, 1e5f, 1e30f}) {
         std::mt19937_64 random(dim);
         std::normal_distribution<float> normal;
-        std::vector<float> row(dim);
-        for (float& value : row) value = normal(random) * scale;
+        std::vector<float> rows(dim * kRows), scales(kRows, 1.7f);
+        for (float& value : rows) value = normal(random) * scale;
+        rows[0] *= 30;
+        const size_t stride = dim + 16;
         for (const Codebook& book : kLloydMax) {
-          std::vector<uint8_t> want(dim), got(dim);
-          const CodedRow want_row = scalar.encode(row.data(), dim, book, want.data());
-          const CodedRow got_row = simd.encode(row.data(), dim, book, got.data());
-          EXPECT_EQ(want_row.energy, got_row.energy);
-          EXPECT_EQ(want_row.rms, got_row.rms);
-          EXPECT_EQ(want_row.product, got_row.product);
+          std::vector<uint8_t> want(kRows * stride), got(want);
+          std::vector<CodedRow> want_rows(kRows), got_rows(kRows);
+          scalar.encode({rows.data(), want.data(), kRows, dim, stride}, book, want_rows.data());
+          simd.encode({rows.data(), got.data(), kRows, dim, stride}, book, got_rows.data());
           EXPECT_EQ(want, got) << dim << " " << scale << " " << book.bits;
-          std::vector<float> want_values(dim), got_values(dim);
-          scalar.decode(want.data(), dim, book, 1.7f, want_values.data());
-          simd.decode(want.data(), dim, book, 1.7f, got_values.data());
+          for (size_t i = 0; i < kRows; ++i) {
+            EXPECT_EQ(want_rows[i].energy, got_rows[i].energy);
+            EXPECT_EQ(want_rows[i].rms, got_rows[i].rms);
+            EXPECT_EQ(want_rows[i].product, got_rows[i].product);
+          }
+          std::vector<float> want_values(rows), got_values(rows);
+          scalar.decode({want_values.data(), want.data(), kRows, dim, stride}, book, scales.data());
+          simd.decode({got_values.data(), want.data(), kRows, dim, stride}, book, scales.data());
           EXPECT_EQ(want_values, got_values);
         }
+      }
+    }
+  });
+}
+
+// Magnitudes near thresholds and near the borders of quarters, at 200 lengths of the row.
+TEST(CodebookOpsTest, SimdEqualsTheReferenceAtThresholds) {
+  std::vector<float> values;
+  for (const Codebook& book : kLloydMax) {
+    for (const float threshold : book.thresholds) {
+      for (int step = -2; step <= 2; ++step) {
+        values.push_back(FloatOfBits(BitsOf(threshold + 1e-30f) + static_cast<uint32_t>(step)));
+      }
+    }
+  }
+  for (int eighth = 0; eighth < 64; ++eighth) values.push_back(static_cast<float>(eighth) / 8);
+  while (values.size() % 16 != 15) values.push_back(0.1f);
+  values.push_back(0.0f);
+  std::vector<uint8_t> want(values.size()), got(values.size());
+  ForEachTarget([&] {
+    for (const Codebook& book : kLloydMax) {
+      for (int round = 0; round < 200; ++round) {
+        values.back() = 0.01f * static_cast<float>(round);
+        CodedRow want_row, got_row;
+        const CodeRows rows{values.data(), want.data(), 1, values.size(), values.size()};
+        CodeRows others = rows;
+        others.codes = got.data();
+        CodebookOpsOf(Isa::kScalar).encode(rows, book, &want_row);
+        CodebookOpsOf(Isa::kSimd).encode(others, book, &got_row);
+        ASSERT_EQ(want, got);
       }
     }
   });

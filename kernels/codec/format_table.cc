@@ -38,6 +38,8 @@ constexpr FormatRow Both(std::string_view name, const StreamCodec& codec, std::s
 
 constexpr std::string_view kTurboSource = "TurboQuant (2025), MSE stage; scale of DRIVE (2021)";
 
+constexpr std::string_view kProdSource = "TurboQuant (2025), product stage";
+
 constexpr FormatRow kFormats[] = {
     {"raw", Raw(), Raw(), "16", "exact", "-"},
     {"e4m3", Fp8(0), Fp8(0), "8 + 128/(T D)", "|x| 2^-4", "OCP FP8 (2023)"},
@@ -60,6 +62,12 @@ constexpr FormatRow kFormats[] = {
          "TurboQuant (2025), MSE stage; length restored"),
     Both("turbo4_nc", Turbo(4, kTurboNormed), "4 + 16/D", "relative MSE 0.00933",
          "TurboQuant (2025), MSE stage; length restored"),
+    Both("turbo_prod2", Rotated(CodecId::kTurboProd, 2, 0), "2 + 32/D", "relative MSE 0.57",
+         kProdSource),
+    Both("turbo_prod3", Rotated(CodecId::kTurboProd, 3, 0), "3 + 32/D", "relative MSE 0.18",
+         kProdSource),
+    Both("turbo_prod4", Rotated(CodecId::kTurboProd, 4, 0), "4 + 32/D", "relative MSE 0.053",
+         kProdSource),
 };
 
 constexpr PresetRow kPresets[] = {
@@ -79,6 +87,8 @@ Fidelity FidelityOf(const StreamCodec& codec) {
       return Fidelity::kExact;
     case CodecId::kFp8:
       return Fidelity::kNear;
+    case CodecId::kTurboProd:  // at every size the error of a turbo with a bit less, and more
+      return Fidelity::kCompact;
     default:
       break;
   }

@@ -1,6 +1,7 @@
 // The page that lists every codec. One row per format; registry.h says what a row means.
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/registry.h"
+#include "kernels/codec/turbo_quantiser.h"
 
 namespace larder {
 namespace {
@@ -14,16 +15,64 @@ constexpr StreamCodec Fp8(uint8_t variant) {
   return codec;
 }
 
+// Of signs and random matrices; a constant, as blocks must be shared. "larder" in ASCII.
+constexpr uint64_t kSeed = 0x6C6172646572;
+
+constexpr StreamCodec Rotated(CodecId id, uint8_t bits, uint8_t variant) {
+  StreamCodec codec{id, {}};
+  codec.params.transform = kTransformRotate;
+  codec.params.bits = bits;
+  codec.params.variant = variant;
+  codec.params.seed = kSeed;
+  return codec;
+}
+
+constexpr StreamCodec Turbo(uint8_t bits, uint8_t variant) {
+  return Rotated(CodecId::kTurbo, bits, variant);
+}
+
+constexpr FormatRow Both(std::string_view name, const StreamCodec& codec, std::string_view bits,
+                         std::string_view error, std::string_view source) {
+  return {name, codec, codec, bits, error, source};
+}
+
+constexpr std::string_view kTurboSource = "TurboQuant (2025), MSE stage; scale of DRIVE (2021)";
+
+constexpr std::string_view kProdSource = "TurboQuant (2025), product stage";
+
 constexpr FormatRow kFormats[] = {
     {"raw", Raw(), Raw(), "16", "exact", "-"},
     {"e4m3", Fp8(0), Fp8(0), "8 + 128/(T D)", "|x| 2^-4", "OCP FP8 (2023)"},
     {"e5m2", Fp8(kFp8E5M2), Fp8(kFp8E5M2), "8 + 128/(T D)", "|x| 2^-3", "OCP FP8 (2023)"},
     {"e4m3_p2", Fp8(kFp8PowerOfTwo), Fp8(kFp8PowerOfTwo), "8 + 128/(T D)", "|x| 2^-4",
      "OCP FP8 (2023), scale a power of two"},
+    Both("turbo1", Turbo(1, kTurboUnbiased), "1 + 16/D", "relative MSE 0.565", kTurboSource),
+    Both("turbo2", Turbo(2, kTurboUnbiased), "2 + 16/D", "relative MSE 0.131", kTurboSource),
+    Both("turbo3", Turbo(3, kTurboUnbiased), "3 + 16/D", "relative MSE 0.0352", kTurboSource),
+    Both("turbo4", Turbo(4, kTurboUnbiased), "4 + 16/D", "relative MSE 0.0094", kTurboSource),
+    Both("turbo2_plain", Turbo(2, kTurboPlain), "2 + 16/D", "relative MSE 0.116",
+         "TurboQuant (2025), MSE stage"),
+    Both("turbo3_plain", Turbo(3, kTurboPlain), "3 + 16/D", "relative MSE 0.034",
+         "TurboQuant (2025), MSE stage"),
+    Both("turbo4_plain", Turbo(4, kTurboPlain), "4 + 16/D", "relative MSE 0.00931",
+         "TurboQuant (2025), MSE stage"),
+    Both("turbo2_nc", Turbo(2, kTurboNormed), "2 + 16/D", "relative MSE 0.12",
+         "TurboQuant (2025), MSE stage; length restored"),
+    Both("turbo3_nc", Turbo(3, kTurboNormed), "3 + 16/D", "relative MSE 0.0343",
+         "TurboQuant (2025), MSE stage; length restored"),
+    Both("turbo4_nc", Turbo(4, kTurboNormed), "4 + 16/D", "relative MSE 0.00933",
+         "TurboQuant (2025), MSE stage; length restored"),
+    Both("turbo_prod2", Rotated(CodecId::kTurboProd, 2, 0), "2 + 32/D", "relative MSE 0.57",
+         kProdSource),
+    Both("turbo_prod3", Rotated(CodecId::kTurboProd, 3, 0), "3 + 32/D", "relative MSE 0.18",
+         kProdSource),
+    Both("turbo_prod4", Rotated(CodecId::kTurboProd, 4, 0), "4 + 32/D", "relative MSE 0.053",
+         kProdSource),
 };
 
 constexpr PresetRow kPresets[] = {
     {"fp8", "e4m3+centre/e4m3", "the default: half the bytes, near-exact"},
+    {"balanced", "turbo4+centre/turbo4", "a quarter of the bytes; skip the edge layers"},
 };
 
 }  // namespace
@@ -38,6 +87,8 @@ Fidelity FidelityOf(const StreamCodec& codec) {
       return Fidelity::kExact;
     case CodecId::kFp8:
       return Fidelity::kNear;
+    case CodecId::kTurboProd:  // at every size the error of a turbo with a bit less, and more
+      return Fidelity::kCompact;
     default:
       break;
   }

@@ -6,6 +6,8 @@
 
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/row_quantiser.h"
+#include "kernels/codec/turbo_prod_quantiser.h"
+#include "kernels/codec/turbo_quantiser.h"
 
 namespace larder {
 namespace {
@@ -19,8 +21,14 @@ struct CodecRow {
 std::span<const CodecRow> Codecs() {
   static const Fp8Quantiser fp8;
   static const QuantiserCodec fp8_codec(fp8);
+  static const TurboQuantiser turbo;
+  static const QuantiserCodec turbo_codec(turbo);
+  static const TurboProdQuantiser turbo_prod;
+  static const QuantiserCodec turbo_prod_codec(turbo_prod);
   static const CodecRow rows[] = {
       {CodecId::kFp8, &fp8_codec},
+      {CodecId::kTurbo, &turbo_codec},
+      {CodecId::kTurboProd, &turbo_prod_codec},
   };
   return rows;
 }

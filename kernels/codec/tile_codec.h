@@ -37,6 +37,7 @@ struct Workspace {
   std::vector<float> scratch;   // of the quantiser
   std::vector<uint8_t> codes;   // of the quantiser, unpacked
   std::vector<uint32_t> words;  // signs, tables
+  std::vector<float> factors;   // of the rotation, per channel
 };
 
 class TileCodec {

@@ -1,5 +1,6 @@
 #include "kernels/codec/tile_transform.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -26,22 +27,35 @@ TileTransform::TileTransform(const TileContext& context, TileShape shape, Worksp
       shape_(shape),
       workspace_(workspace),
       ops_(VectorOpsOf(context.isa)),
+      rotation_(RotationOpsOf(context.isa)),
       centre_((context.params.transform & kTransformCentre) != 0),
       rotate_((context.params.transform & kTransformRotate) != 0) {
   if (rotate_) PrepareRotation();
 }
 
-// words: [signs, one bit per channel][permutation, one word per channel]
+// factors: [forward, per channel][back, per channel]; words: [permutation, one word per channel]
 void TileTransform::PrepareRotation() {
   const uint32_t dim = shape_.head_dim;
-  const uint32_t sign_words = (dim + 31) / 32;
-  workspace_.words.resize(sign_words + dim);
-  uint32_t* words = workspace_.words.data();
   const uint64_t seed = SeededWord(context_.params.seed, context_.layer);
-  for (uint32_t i = 0; i < sign_words; ++i) words[i] = static_cast<uint32_t>(SeededWord(seed, i));
-  signs_ = words;
+  workspace_.factors.resize(size_t{dim} * 2);
+  float* factors = workspace_.factors.data();
+  for (uint32_t i = 0; i < dim; ++i) {
+    const auto signs = static_cast<uint32_t>(SeededWord(seed, i / 32));
+    factors[i] = ((signs >> (i % 32)) & 1) != 0 ? -1.0f : 1.0f;
+  }
+  for (uint32_t begin = 0; begin < dim;) {
+    const uint32_t part = std::bit_floor(dim - begin);
+    const float length = std::sqrt(static_cast<float>(part) * static_cast<float>(dim));
+    for (uint32_t i = begin; i < begin + part; ++i) {
+      factors[dim + i] = factors[i] * (1.0f / length);
+    }
+    begin += part;
+  }
+  factors_ = factors;
+  factors_back_ = factors + dim;
   if (std::has_single_bit(dim)) return;
-  uint32_t* permutation = words + sign_words;
+  workspace_.words.resize(std::max<size_t>(workspace_.words.size(), dim));
+  uint32_t* permutation = workspace_.words.data();
   for (uint32_t i = 0; i < dim; ++i) permutation[i] = i;
   for (uint32_t i = dim - 1; i > 0; --i) {  // Fisher and Yates
     std::swap(permutation[i], permutation[SeededWord(seed, 0x10000u + i) % (i + 1)]);
@@ -105,39 +119,35 @@ void TileTransform::Permute(float* row, bool back) const {
 void TileTransform::Rotate(float* rows, uint32_t count) const {
   if (!rotate_) return;
   const uint32_t dim = shape_.head_dim;
-  for (uint32_t i = 0; i < count; ++i) {
-    float* row = rows + size_t{i} * dim;
-    if (permutation_ != nullptr) Permute(row, /*back=*/false);
-    ops_.flip_signs(row, signs_, dim);
-    for (uint32_t begin = 0; begin < dim;) {
-      const uint32_t part = std::bit_floor(dim - begin);
-      ops_.hadamard(row + begin, part);
-      if (part != dim) {
-        ops_.scale(row + begin, part,
-                   std::sqrt(static_cast<float>(dim) / static_cast<float>(part)));
-      }
-      begin += part;
-    }
+  if (permutation_ != nullptr) {
+    for (uint32_t i = 0; i < count; ++i) Permute(rows + size_t{i} * dim, /*back=*/false);
   }
+  for (uint32_t begin = 0; begin < dim;) {
+    const uint32_t part = std::bit_floor(dim - begin);
+    rotation_.rotate({rows + begin, count, dim, part}, factors_ + begin);
+    if (part != dim) {
+      const float factor = std::sqrt(static_cast<float>(dim) / static_cast<float>(part));
+      for (uint32_t i = 0; i < count; ++i) ops_.scale(rows + size_t{i} * dim + begin, part, factor);
+    }
+    begin += part;
+  }
+}
+
+void TileTransform::RotateBack(float* rows, uint32_t count) const {
+  const uint32_t dim = shape_.head_dim;
+  for (uint32_t begin = 0; begin < dim;) {
+    const uint32_t part = std::bit_floor(dim - begin);
+    rotation_.rotate_back({rows + begin, count, dim, part}, factors_back_ + begin);
+    begin += part;
+  }
+  if (permutation_ == nullptr) return;
+  for (uint32_t i = 0; i < count; ++i) Permute(rows + size_t{i} * dim, /*back=*/true);
 }
 
 void TileTransform::Restore(float* rows, uint32_t begin, uint32_t count, const std::byte* mean,
                             const TargetRows& target) const {
   const uint32_t dim = shape_.head_dim;
-  if (rotate_) {
-    for (uint32_t i = 0; i < count; ++i) {
-      float* row = rows + size_t{i} * dim;
-      for (uint32_t at = 0; at < dim;) {
-        const uint32_t part = std::bit_floor(dim - at);
-        ops_.hadamard(row + at, part);
-        const float size = static_cast<float>(part);
-        ops_.scale(row + at, part, 1.0f / std::sqrt(size * static_cast<float>(dim)));
-        at += part;
-      }
-      ops_.flip_signs(row, signs_, dim);
-      if (permutation_ != nullptr) Permute(row, /*back=*/true);
-    }
-  }
+  if (rotate_) RotateBack(rows, count);
   if (centre_) {
     workspace_.scratch.resize(std::max<size_t>(workspace_.scratch.size(), dim));
     ops_.widen_fp16(reinterpret_cast<const uint16_t*>(mean), workspace_.scratch.data(), dim);

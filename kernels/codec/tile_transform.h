@@ -13,13 +13,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/codec/rotation_ops.h"
 #include "kernels/codec/tile_codec.h"
 
 namespace larder {
 
 class TileTransform {
  public:
-  // `context` and `workspace` outlive it. Uses workspace.words.
+  // `context` and `workspace` outlive it. Uses workspace.words and .factors.
   TileTransform(const TileContext& context, TileShape shape, Workspace& workspace);
 
   // Bytes of the stored mean, at the start of an encoded tile; 0 without centring.
@@ -42,15 +43,18 @@ class TileTransform {
 
  private:
   void PrepareRotation();
+  void RotateBack(float* rows, uint32_t count) const;
   void Permute(float* row, bool back) const;
 
   const TileContext& context_;
   const TileShape shape_;
   Workspace& workspace_;
   const VectorOps& ops_;
+  const RotationOps& rotation_;
   const bool centre_;
   const bool rotate_;
-  const uint32_t* signs_ = nullptr;        // bits, one word per 32 channels
+  const float* factors_ = nullptr;         // 1 or -1 per channel
+  const float* factors_back_ = nullptr;    // the same over the length that the rotation gives
   const uint32_t* permutation_ = nullptr;  // new channel -> old channel; null for powers of two
 };
 

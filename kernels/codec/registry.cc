@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/codec/fp8_quantiser.h"
+#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/row_quantiser.h"
 
 namespace larder {
@@ -17,9 +18,11 @@ struct CodecRow {
 };
 
 std::span<const CodecRow> Codecs() {
+  static const LosslessCodec lossless;
   static const Fp8Quantiser fp8;
   static const QuantiserCodec fp8_codec(fp8);
   static const CodecRow rows[] = {
+      {CodecId::kLossless, &lossless},
       {CodecId::kFp8, &fp8_codec},
   };
   return rows;

@@ -8,6 +8,8 @@ namespace {
 
 constexpr StreamCodec Raw() { return {}; }
 
+constexpr StreamCodec Lossless() { return {CodecId::kLossless, {}}; }
+
 constexpr StreamCodec Fp8(uint8_t variant) {
   StreamCodec codec{CodecId::kFp8, {}};
   codec.params.variant = variant;
@@ -42,6 +44,8 @@ constexpr std::string_view kProdSource = "TurboQuant (2025), product stage";
 
 constexpr FormatRow kFormats[] = {
     {"raw", Raw(), Raw(), "16", "exact", "-"},
+    {"lossless", Lossless(), Lossless(), "10.6 bf16, 13.6 fp16 + 8 KiB/(T D)", "exact",
+     "exponents by rANS (DFloat11, 2025)"},
     {"e4m3", Fp8(0), Fp8(0), "8 + 128/(T D)", "|x| 2^-4", "OCP FP8 (2023)"},
     {"e5m2", Fp8(kFp8E5M2), Fp8(kFp8E5M2), "8 + 128/(T D)", "|x| 2^-3", "OCP FP8 (2023)"},
     {"e4m3_p2", Fp8(kFp8PowerOfTwo), Fp8(kFp8PowerOfTwo), "8 + 128/(T D)", "|x| 2^-4",

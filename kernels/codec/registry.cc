@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/codec/fp8_quantiser.h"
+#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/row_quantiser.h"
 #include "kernels/codec/turbo_prod_quantiser.h"
 #include "kernels/codec/turbo_quantiser.h"
@@ -19,6 +20,7 @@ struct CodecRow {
 };
 
 std::span<const CodecRow> Codecs() {
+  static const LosslessCodec lossless;
   static const Fp8Quantiser fp8;
   static const QuantiserCodec fp8_codec(fp8);
   static const TurboQuantiser turbo;
@@ -26,6 +28,7 @@ std::span<const CodecRow> Codecs() {
   static const TurboProdQuantiser turbo_prod;
   static const QuantiserCodec turbo_prod_codec(turbo_prod);
   static const CodecRow rows[] = {
+      {CodecId::kLossless, &lossless},
       {CodecId::kFp8, &fp8_codec},
       {CodecId::kTurbo, &turbo_codec},
       {CodecId::kTurboProd, &turbo_prod_codec},

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/codec/fp8_quantiser.h"
+#include "kernels/codec/ggml_quantiser.h"
 #include "kernels/codec/row_quantiser.h"
 
 namespace larder {
@@ -19,8 +20,11 @@ struct CodecRow {
 std::span<const CodecRow> Codecs() {
   static const Fp8Quantiser fp8;
   static const QuantiserCodec fp8_codec(fp8);
+  static const GgmlQuantiser ggml;
+  static const DirectCodec ggml_codec(ggml);
   static const CodecRow rows[] = {
       {CodecId::kFp8, &fp8_codec},
+      {CodecId::kGgml, &ggml_codec},
   };
   return rows;
 }

@@ -1,5 +1,6 @@
 // The page that lists every codec. One row per format; registry.h says what a row means.
 #include "kernels/codec/fp8_quantiser.h"
+#include "kernels/codec/ggml_ops.h"
 #include "kernels/codec/registry.h"
 #include "kernels/codec/turbo_quantiser.h"
 
@@ -42,6 +43,18 @@ constexpr std::string_view kTurboSource = "TurboQuant (2025), MSE stage; scale o
 
 constexpr std::string_view kProdSource = "TurboQuant (2025), product stage";
 
+constexpr StreamCodec Ggml(GgmlFormat format) {
+  StreamCodec codec{CodecId::kGgml, {}};
+  codec.params.variant = static_cast<uint8_t>(format);
+  codec.params.bits = static_cast<uint8_t>(BlockOf(format).bits);
+  return codec;
+}
+
+constexpr FormatRow GgmlRow(std::string_view name, GgmlFormat format, std::string_view bits,
+                            std::string_view error) {
+  return {name, Ggml(format), Ggml(format), bits, error, "ggml"};
+}
+
 constexpr FormatRow kFormats[] = {
     {"raw", Raw(), Raw(), "16", "exact", "-"},
     {"lossless", Lossless(), Lossless(), "10.6 bf16, 13.6 fp16 + 8 KiB/(T D)", "exact",
@@ -72,11 +85,18 @@ constexpr FormatRow kFormats[] = {
          kProdSource),
     Both("turbo_prod4", Rotated(CodecId::kTurboProd, 4, 0), "4 + 32/D", "relative MSE 0.053",
          kProdSource),
+    GgmlRow("q8_0", GgmlFormat::kQ8_0, "8.5", "relMSE 2.9e-5"),
+    GgmlRow("q4_0", GgmlFormat::kQ4_0, "4.5", "relMSE 7.4e-3"),
+    GgmlRow("q4_1", GgmlFormat::kQ4_1, "5", "relMSE 6.1e-3"),
+    GgmlRow("q5_0", GgmlFormat::kQ5_0, "5.5", "relMSE 1.8e-3"),
+    GgmlRow("q5_1", GgmlFormat::kQ5_1, "6", "relMSE 1.4e-3"),
+    GgmlRow("iq4_nl", GgmlFormat::kIq4Nl, "4.5", "relMSE 6.1e-3"),
 };
 
 constexpr PresetRow kPresets[] = {
     {"fp8", "e4m3+centre/e4m3", "the default: half the bytes, near-exact"},
     {"balanced", "turbo4+centre/turbo4", "a quarter of the bytes; skip the edge layers"},
+    {"q8q4", "q8_0/q4_0", "keys near-exact, values in 4 bits: 6.5 bits per element"},
 };
 
 }  // namespace

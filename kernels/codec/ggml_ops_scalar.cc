@@ -1,0 +1,183 @@
+// The oracle of ggml_ops_simd.cc: every function in its plainest form.
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "kernels/codec/ggml_ops.h"
+#include "kernels/codec/ggml_ops_internal.h"
+
+namespace larder {
+namespace {
+
+float LoadAt(const SourceElements& halves, size_t group, size_t at) {
+  return LoadElement(halves.type, halves.rows[2 * group + at / 16], at % 16);
+}
+
+bool Ranges(const SourceElements& halves, float* lows, float* highs) {
+  for (size_t group = 0; group < kGgmlBatch; ++group) {
+    float low = LoadAt(halves, group, 0), high = low;
+    for (size_t i = 0; i < kGgmlGroup; ++i) {
+      const float value = LoadAt(halves, group, i);
+      if ((BitsOf(value) & 0x7FFFFFFF) >= NotFiniteBits(halves.type)) return false;
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+    lows[group] = low + 0.0f;  // -0 becomes 0
+    highs[group] = high + 0.0f;
+  }
+  return true;
+}
+
+bool Scales(GgmlFormat format, const float* lows, const float* highs, float* scales) {
+  const float divisor = ScaleDivisor(format);
+  bool tie = false;
+  for (size_t i = 0; i < kGgmlBatch; ++i) {
+    if (BlockOf(format).has_minimum) {
+      scales[i] = (highs[i] - lows[i]) / divisor;
+    } else if (format == GgmlFormat::kQ8_0) {
+      scales[i] = std::max(highs[i], -lows[i]) / divisor;
+    } else {
+      scales[i] = (highs[i] >= -lows[i] ? highs[i] : lows[i]) / divisor;
+      tie |= highs[i] == -lows[i] && highs[i] != 0;
+    }
+  }
+  return tie;
+}
+
+bool StoreScales(const float* scales, uint16_t* stored, float* inverses) {
+  for (size_t i = 0; i < kGgmlBatch; ++i) {
+    const float magnitude = FloatOfBits(BitsOf(scales[i]) & 0x7FFFFFFF);
+    if (!(magnitude <= kFp16Max)) return false;
+    stored[i] = Fp16OfFloat(scales[i]);
+    inverses[i] = magnitude >= kGgmlScaleMin ? 1.0f / scales[i] : 0.0f;
+  }
+  return true;
+}
+
+// `scaled` is of a magnitude below 256.
+unsigned Iq4NlCode(float scaled) {
+  const int step = static_cast<int>(scaled * 2.0f + 512.0f);
+  unsigned code = 0;
+  for (const int16_t least : kIq4NlSteps) code += step >= least;
+  return code;
+}
+
+void FitIq4Nl(const SourceElements& halves, size_t groups, const float* inverses, float* factors) {
+  for (size_t group = 0; group < groups; ++group) {
+    std::array<float, kGgmlGroup> above, below;
+    for (size_t i = 0; i < kGgmlGroup; ++i) {
+      const float scaled = LoadAt(halves, group, i) * inverses[group];
+      const float value = kIq4NlValues[Iq4NlCode(scaled)];
+      const float weighted = scaled * scaled * value;
+      above[i] = weighted * scaled;
+      below[i] = weighted * value;
+    }
+    for (size_t half = 16; half > 0; half /= 2) {
+      for (size_t lane = 0; lane < half; ++lane) {
+        above[lane] += above[lane + half];
+        below[lane] += below[lane + half];
+      }
+    }
+    factors[group] = above[0] / below[0];
+  }
+}
+
+unsigned CodeOf(GgmlFormat format, float value, float inverse, float low) {
+  const auto clamped = [](float scaled, int most) {
+    return static_cast<unsigned>(std::min(static_cast<int>(scaled), most));
+  };
+  switch (format) {
+    case GgmlFormat::kQ8_0: {
+      const float scaled = value * inverse;
+      const uint32_t sign = BitsOf(scaled) & 0x80000000u;
+      // Just below a half: then truncation is to nearest, halves away from zero.
+      const float half = FloatOfBits(BitsOf(0x1.fffffep-2f) | sign);
+      return static_cast<uint8_t>(static_cast<int>(scaled + half));
+    }
+    case GgmlFormat::kQ4_0:
+      return clamped(value * inverse + 8.5f, 15);
+    case GgmlFormat::kQ4_1:
+      return clamped((value - low) * inverse + 0.5f, 15);
+    case GgmlFormat::kQ5_0:
+      return clamped(value * inverse + 16.5f, 31);
+    case GgmlFormat::kQ5_1:
+      return clamped((value - low) * inverse + 0.5f, 31);
+    case GgmlFormat::kIq4Nl:
+      return Iq4NlCode(value * inverse);
+  }
+  return 0;
+}
+
+void Quantise(GgmlFormat format, const SourceElements& halves, size_t groups, const float* inverses,
+              const float* lows, uint8_t* blocks) {
+  const GgmlBlock& block = BlockOf(format);
+  for (size_t group = 0; group < groups; ++group) {
+    uint8_t* out = blocks + group * block.bytes + block.codes;
+    uint32_t fifth = 0;
+    for (size_t i = 0; i < kGgmlGroup; ++i) {
+      const float value = LoadAt(halves, group, i);
+      const unsigned code = CodeOf(format, value, inverses[group], lows[group]);
+      if (block.bits == 8) {
+        out[i] = static_cast<uint8_t>(code);
+      } else if (i < 16) {
+        out[i] = code & 15;
+      } else {
+        out[i - 16] |= static_cast<uint8_t>((code & 15) << 4);
+      }
+      fifth |= (code >> 4 & 1) << i;
+    }
+    if (block.bits == 5) std::memcpy(out - 4, &fifth, 4);
+  }
+}
+
+float ValueOf(GgmlFormat format, unsigned code, float scale, float minimum) {
+  switch (format) {
+    case GgmlFormat::kQ8_0:
+      return static_cast<float>(static_cast<int8_t>(code)) * scale;
+    case GgmlFormat::kQ4_0:
+      return static_cast<float>(static_cast<int>(code) - 8) * scale;
+    case GgmlFormat::kQ5_0:
+      return static_cast<float>(static_cast<int>(code) - 16) * scale;
+    case GgmlFormat::kQ4_1:
+    case GgmlFormat::kQ5_1:
+      return static_cast<float>(code) * scale + minimum;
+    case GgmlFormat::kIq4Nl:
+      return static_cast<float>(kIq4NlValues[code]) * scale;
+  }
+  return 0;
+}
+
+void Dequantise(GgmlFormat format, const uint8_t* blocks, size_t groups,
+                const TargetElements& halves) {
+  const GgmlBlock& block = BlockOf(format);
+  for (size_t group = 0; group < groups; ++group) {
+    const uint8_t* in = blocks + group * block.bytes;
+    uint16_t scale, minimum = 0;
+    uint32_t fifth = 0;
+    std::memcpy(&scale, in, 2);
+    if (block.has_minimum) std::memcpy(&minimum, in + 2, 2);
+    if (block.bits == 5) std::memcpy(&fifth, in + block.codes - 4, 4);
+    const uint8_t* codes = in + block.codes;
+    for (size_t i = 0; i < kGgmlGroup; ++i) {
+      unsigned code = block.bits == 8 ? codes[i] : codes[i % 16] >> (i / 16 * 4) & 15;
+      code |= (fifth >> i & 1) << 4;
+      const float value = ValueOf(format, code, FloatOfFp16(scale), FloatOfFp16(minimum));
+      StoreElement(halves.type, value, halves.rows[2 * group + i / 16], i % 16);
+    }
+  }
+}
+
+constexpr GgmlOps kScalarOps = {
+    .ranges = Ranges,
+    .scales = Scales,
+    .store_scales = StoreScales,
+    .fit_iq4_nl = FitIq4Nl,
+    .quantise = Quantise,
+    .dequantise = Dequantise,
+};
+
+}  // namespace
+
+const GgmlOps& GgmlOpsOf(Isa isa) { return isa == Isa::kScalar ? kScalarOps : SimdGgmlOps(); }
+
+}  // namespace larder

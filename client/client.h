@@ -109,7 +109,7 @@ struct PutBlock {
 struct PutResult {
   PutOutcome outcome = PutOutcome::kUnspecified;
   std::string message;
-  uint64_t frame_bytes = 0;  // stored size
+  uint64_t frame_bytes = 0;  // as stored; 0 unless stored
 };
 
 // One block to fetch into caller memory. `destination` must hold a full raw block (RawBytes of the

@@ -54,6 +54,7 @@ constexpr FormatRow GgmlRow(std::string_view name, GgmlFormat format, std::strin
                             std::string_view error) {
   return {name, Ggml(format), Ggml(format), bits, error, "ggml"};
 }
+constexpr std::string_view kPolarSource = "PolarQuant, Han et al. (2025)";
 
 constexpr FormatRow kFormats[] = {
     {"raw", Raw(), Raw(), "16", "exact", "-"},
@@ -91,6 +92,11 @@ constexpr FormatRow kFormats[] = {
     GgmlRow("q5_0", GgmlFormat::kQ5_0, "5.5", "relMSE 1.8e-3"),
     GgmlRow("q5_1", GgmlFormat::kQ5_1, "6", "relMSE 1.4e-3"),
     GgmlRow("iq4_nl", GgmlFormat::kIq4Nl, "4.5", "relMSE 6.1e-3"),
+    Both("polar", Rotated(CodecId::kPolar, 4, 0), "3.875", "relative MSE 0.0321", kPolarSource),
+    Both("polar_3222", Rotated(CodecId::kPolar, 3, 0), "3.375", "relative MSE 0.0696",
+         kPolarSource),
+    Both("polar_5333", Rotated(CodecId::kPolar, 5, 0), "4.8125", "relative MSE 0.00854",
+         kPolarSource),
 };
 
 constexpr PresetRow kPresets[] = {
@@ -113,6 +119,8 @@ Fidelity FidelityOf(const StreamCodec& codec) {
       return Fidelity::kNear;
     case CodecId::kTurboProd:  // at every size the error of a turbo with a bit less, and more
       return Fidelity::kCompact;
+    case CodecId::kPolar:  // the error of turbo with three fifths of a bit less
+      return codec.params.bits == 5 ? Fidelity::kBalanced : Fidelity::kCompact;
     default:
       break;
   }

@@ -1,6 +1,7 @@
 // The page that lists every codec. One row per format; registry.h says what a row means.
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/ggml_ops.h"
+#include "kernels/codec/polar_rope_quantiser.h"
 #include "kernels/codec/registry.h"
 #include "kernels/codec/turbo_quantiser.h"
 
@@ -32,6 +33,13 @@ constexpr StreamCodec Rotated(CodecId id, uint8_t bits, uint8_t variant) {
 
 constexpr StreamCodec Turbo(uint8_t bits, uint8_t variant) {
   return Rotated(CodecId::kTurbo, bits, variant);
+}
+
+constexpr StreamCodec PolarRope() {
+  StreamCodec codec{CodecId::kPolarRope, {}};
+  codec.params.bits = 4;
+  codec.params.group = kPolarRopeGroup;
+  return codec;
 }
 
 constexpr FormatRow Both(std::string_view name, const StreamCodec& codec, std::string_view bits,
@@ -97,6 +105,9 @@ constexpr FormatRow kFormats[] = {
          kPolarSource),
     Both("polar_5333", Rotated(CodecId::kPolar, 5, 0), "4.8125", "relative MSE 0.00854",
          kPolarSource),
+    {"polar_rope", PolarRope(), Turbo(4, kTurboUnbiased),
+     "4 + 32/128 for keys, 4 + 16/D for values", "one bin of radius and angle; relative MSE 0.0143",
+     "PolarQuant, Wu et al. (2025); values turbo4"},
 };
 
 constexpr PresetRow kPresets[] = {

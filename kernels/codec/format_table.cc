@@ -1,6 +1,7 @@
 // The page that lists every codec. One row per format; registry.h says what a row means.
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/ggml_ops.h"
+#include "kernels/codec/polar_rope_quantiser.h"
 #include "kernels/codec/registry.h"
 #include "kernels/codec/turbo_quantiser.h"
 
@@ -34,6 +35,13 @@ constexpr StreamCodec Turbo(uint8_t bits, uint8_t variant) {
   return Rotated(CodecId::kTurbo, bits, variant);
 }
 
+constexpr StreamCodec PolarRope() {
+  StreamCodec codec{CodecId::kPolarRope, {}};
+  codec.params.bits = 4;
+  codec.params.group = kPolarRopeGroup;
+  return codec;
+}
+
 constexpr FormatRow Both(std::string_view name, const StreamCodec& codec, std::string_view bits,
                          std::string_view error, std::string_view source) {
   return {name, codec, codec, bits, error, source};
@@ -54,6 +62,7 @@ constexpr FormatRow GgmlRow(std::string_view name, GgmlFormat format, std::strin
                             std::string_view error) {
   return {name, Ggml(format), Ggml(format), bits, error, "ggml"};
 }
+constexpr std::string_view kPolarSource = "PolarQuant, Han et al. (2025)";
 
 constexpr FormatRow kFormats[] = {
     {"raw", Raw(), Raw(), "16", "exact", "-"},
@@ -91,6 +100,14 @@ constexpr FormatRow kFormats[] = {
     GgmlRow("q5_0", GgmlFormat::kQ5_0, "5.5", "relMSE 1.8e-3"),
     GgmlRow("q5_1", GgmlFormat::kQ5_1, "6", "relMSE 1.4e-3"),
     GgmlRow("iq4_nl", GgmlFormat::kIq4Nl, "4.5", "relMSE 6.1e-3"),
+    Both("polar", Rotated(CodecId::kPolar, 4, 0), "3.875", "relative MSE 0.0321", kPolarSource),
+    Both("polar_3222", Rotated(CodecId::kPolar, 3, 0), "3.375", "relative MSE 0.0696",
+         kPolarSource),
+    Both("polar_5333", Rotated(CodecId::kPolar, 5, 0), "4.8125", "relative MSE 0.00854",
+         kPolarSource),
+    {"polar_rope", PolarRope(), Turbo(4, kTurboUnbiased),
+     "4 + 32/128 for keys, 4 + 16/D for values", "one bin of radius and angle; relative MSE 0.0143",
+     "PolarQuant, Wu et al. (2025); values turbo4"},
 };
 
 constexpr PresetRow kPresets[] = {
@@ -113,6 +130,8 @@ Fidelity FidelityOf(const StreamCodec& codec) {
       return Fidelity::kNear;
     case CodecId::kTurboProd:  // at every size the error of a turbo with a bit less, and more
       return Fidelity::kCompact;
+    case CodecId::kPolar:  // the error of turbo with three fifths of a bit less
+      return codec.params.bits == 5 ? Fidelity::kBalanced : Fidelity::kCompact;
     default:
       break;
   }

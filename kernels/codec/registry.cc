@@ -7,6 +7,8 @@
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/ggml_quantiser.h"
+#include "kernels/codec/polar_quantiser.h"
+#include "kernels/codec/polar_rope_quantiser.h"
 #include "kernels/codec/row_quantiser.h"
 #include "kernels/codec/turbo_prod_quantiser.h"
 #include "kernels/codec/turbo_quantiser.h"
@@ -30,12 +32,18 @@ std::span<const CodecRow> Codecs() {
   static const QuantiserCodec turbo_prod_codec(turbo_prod);
   static const GgmlQuantiser ggml;
   static const DirectCodec ggml_codec(ggml);
+  static const PolarQuantiser polar;
+  static const QuantiserCodec polar_codec(polar);
+  static const PolarRopeQuantiser polar_rope;
+  static const QuantiserCodec polar_rope_codec(polar_rope);
   static const CodecRow rows[] = {
       {CodecId::kLossless, &lossless},
       {CodecId::kFp8, &fp8_codec},
       {CodecId::kTurbo, &turbo_codec},
       {CodecId::kTurboProd, &turbo_prod_codec},
       {CodecId::kGgml, &ggml_codec},
+      {CodecId::kPolar, &polar_codec},
+      {CodecId::kPolarRope, &polar_rope_codec},
   };
   return rows;
 }

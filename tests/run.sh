@@ -80,7 +80,7 @@ fi
 
 if [[ -z $fast ]]; then
   if build_in asan all "${clang[@]}" -DLARDER_SANITIZE=address,undefined; then
-    UBSAN_OPTIONS=print_stacktrace=1 test_in asan --label-exclude '^(gpu|ucx|fuzz|tidy|integration|fault|slow)$'
+    UBSAN_OPTIONS=print_stacktrace=1 test_in asan --label-exclude '^(gpu|ucx|fuzz|tidy|integration|slow)$'
   fi
   # The suppressions file says what TSan can not see and what it still checks.
   if build_in tsan all "${clang[@]}" -DLARDER_SANITIZE=thread; then

@@ -53,6 +53,12 @@ StreamCodec CodecOf(const BlockRecipe& recipe, const KvShape& shape, uint64_t to
   return Applies(codec, shape, stream.kind, token_begin) ? codec : StreamCodec{};
 }
 
+uint64_t StreamBytesMax(const StreamCodec& codec, const KvShape& shape, const RawStream& stream) {
+  if (codec.id == CodecId::kRaw) return stream.bytes;
+  // A stream that can not be coded falls back to its raw form.
+  return std::max(stream.bytes, LayoutOf(codec, shape, stream.kind, stream.heads).stream_bytes_max);
+}
+
 // The descriptors of a frame, each once.
 struct DescriptorTable {
   std::vector<CodecDescriptor> rows;
@@ -101,16 +107,15 @@ const RopeTable* BlockCoder::RopeOf(const CodecParams& params, uint64_t begin, u
   return rope_.get();
 }
 
-bool BlockCoder::EncodeStream(const StreamCodec& codec, const KvShape& shape,
-                              const RawStream& stream, uint64_t token_begin,
-                              std::span<const std::byte> raw, std::vector<std::byte>& out) {
+uint64_t BlockCoder::EncodeStream(const StreamCodec& codec, const KvShape& shape,
+                                  const RawStream& stream, uint64_t token_begin,
+                                  std::span<const std::byte> raw, std::byte* out) {
   const TileCodec& tile_codec = *FindTileCodec(codec.id);
   const uint32_t sinks = codec.params.sinks;
   const StreamLayout layout = LayoutOf(codec, shape, stream.kind, stream.heads);
   const size_t row_bytes = layout.tile.head_dim * DtypeBytes(shape.dtype);
-  const size_t start = out.size();
-  out.resize(start + layout.stream_bytes_max);  // zero: padding stays so
-  std::byte* at = out.data() + start + layout.table_bytes;
+  std::memset(out, 0, layout.table_bytes);
+  std::byte* at = out + layout.table_bytes;
   for (uint32_t head = 0; head < stream.heads; ++head) {
     const SourceRows rows = RawRows(shape, stream.kind, head, raw.data());
     for (uint32_t token = 0; token < sinks; ++token, at += row_bytes) {
@@ -125,19 +130,15 @@ bool BlockCoder::EncodeStream(const StreamCodec& codec, const KvShape& shape,
     SourceRows rows = RawRows(shape, stream.kind, head, raw.data());
     rows.first_token = sinks;
     const auto bytes = tile_codec.Encode(context, layout.tile, rows, workspace_, at);
-    if (!bytes) {
-      out.resize(start);
-      return false;
-    }
+    if (!bytes) return 0;
     if (layout.table_bytes > 0) {
       const auto size = static_cast<uint32_t>(*bytes);
-      std::memcpy(out.data() + start + head * sizeof(size), &size, sizeof(size));
+      std::memcpy(out + head * sizeof(size), &size, sizeof(size));
     }
     std::memset(at + *bytes, 0, AlignTile(*bytes) - *bytes);
     at += AlignTile(*bytes);
   }
-  out.resize(static_cast<size_t>(at - out.data()));
-  return true;
+  return static_cast<uint64_t>(at - out);
 }
 
 bool BlockCoder::WouldCode(const BlockRecipe& recipe, KvShape shape, uint32_t tokens,
@@ -178,32 +179,44 @@ EncodedBlock BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIde
   EncodedBlock block;
   const auto raw_bytes = RawBytes(shape);
   if (!raw_bytes || raw.size() != *raw_bytes) return block;
+  const std::vector<RawStream> raw_streams = RawStreams(shape);
+  std::vector<StreamCodec> codecs;
   DescriptorTable descriptors;
-  Fidelity fidelity = Fidelity::kExact;
-  std::vector<std::byte> payload;
-  std::vector<FrameStream> streams;
-  for (const RawStream& stream : RawStreams(shape)) {
-    const std::span<const std::byte> source = raw.subspan(stream.offset, stream.bytes);
-    StreamCodec codec = choose(streams.size(), stream);
-    const size_t start = payload.size();
-    if (codec.id != CodecId::kRaw) {
-      if (EncodeStream(codec, shape, stream, identity.token_begin, source, payload)) {
-        ++block.coded_streams;
-      } else {
-        ++block.fallback_streams;
-        codec = {};
-      }
-    }
-    if (codec.id == CodecId::kRaw) payload.insert(payload.end(), source.begin(), source.end());
-    fidelity = std::min(fidelity, FidelityOf(codec));
-    streams.push_back({descriptors.IndexOf(codec), payload.size() - start});
-    payload.resize(AlignFrame(payload.size()));
+  uint64_t payload_max = 0;
+  for (const RawStream& stream : raw_streams) {
+    const StreamCodec codec = choose(codecs.size(), stream);
+    codecs.push_back(codec);
+    payload_max += AlignFrame(StreamBytesMax(codec, shape, stream));
   }
-  std::vector<std::byte> header = BuildFrameHeader(
-      identity, shape, {fidelity, descriptors.rows, streams, payload, source_root});
-  if (header.empty()) return block;
-  block.frame = std::move(header);
-  block.frame.insert(block.frame.end(), payload.begin(), payload.end());
+  if (payload_.size() < payload_max) payload_.resize(payload_max);
+  Fidelity fidelity = Fidelity::kExact;
+  std::vector<FrameStream> streams;
+  std::byte* at = payload_.data();
+  for (const RawStream& stream : raw_streams) {
+    StreamCodec& codec = codecs[streams.size()];
+    const std::span<const std::byte> source = raw.subspan(stream.offset, stream.bytes);
+    uint64_t bytes = 0;
+    if (codec.id != CodecId::kRaw) {
+      bytes = EncodeStream(codec, shape, stream, identity.token_begin, source, at);
+      bytes > 0 ? ++block.coded_streams : ++block.fallback_streams;
+      if (bytes == 0) codec = {};
+    }
+    if (codec.id == CodecId::kRaw) {
+      bytes = source.size();
+      std::memcpy(at, source.data(), bytes);
+    }
+    std::memset(at + bytes, 0, AlignFrame(bytes) - bytes);
+    at += AlignFrame(bytes);
+    fidelity = std::min(fidelity, FidelityOf(codec));
+    streams.push_back({descriptors.IndexOf(codec), bytes});
+  }
+  const std::span<const std::byte> payload(payload_.data(), at);
+  block.frame = BuildFrameHeader(identity, shape,
+                                 {fidelity, descriptors.rows, streams, payload, source_root});
+  if (!block.frame.empty()) {
+    block.frame.reserve(block.frame.size() + payload.size());
+    block.frame.insert(block.frame.end(), payload.begin(), payload.end());
+  }
   return block;
 }
 

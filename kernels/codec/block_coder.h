@@ -107,14 +107,15 @@ class BlockCoder {
   EncodedBlock EncodeStreams(const ChooseCodec& choose, const FrameIdentity& identity,
                              const KvShape& shape, std::span<const std::byte> raw,
                              const Checksum128& source_root);
-  // Appends the encoded stream to `out`; false when its values can not be coded.
-  bool EncodeStream(const StreamCodec& codec, const KvShape& shape, const RawStream& stream,
-                    uint64_t token_begin, std::span<const std::byte> raw,
-                    std::vector<std::byte>& out);
+  // Writes the encoded stream to `out`, which has room for the most it may take, and returns its size;
+  // 0 when its values can not be coded.
+  uint64_t EncodeStream(const StreamCodec& codec, const KvShape& shape, const RawStream& stream,
+                        uint64_t token_begin, std::span<const std::byte> raw, std::byte* out);
   const RopeTable* RopeOf(const CodecParams& params, uint64_t begin, uint32_t tokens);
 
   const Isa isa_;
   Workspace workspace_;
+  std::vector<std::byte> payload_;  // of the frame being built
   std::unique_ptr<RopeTable> rope_;
   CodecParams rope_params_;
   uint64_t rope_begin_ = 0;

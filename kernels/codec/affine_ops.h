@@ -22,14 +22,9 @@ struct AffineSteps {
   const float* levels;
 };
 
-// How the codes of a column stand in u32 words, [word][channel]. 2, 4 and 8 bits: code i of the
-// column at bit (i * bits) % 32 of word i * bits / 32. 3 bits: a word per bit, lowest first, for each
-// 32 codes. What is left of a last word is 0.
-struct ColumnPacking {
-  unsigned bits;
-  unsigned shift = 0;  // the codes' lowest bit that is packed; 0, or 2 when bits is 2
-};
-
+// u32 words that hold the codes of a column, [word][channel]. 2, 4 and 8 bits: code i of the column at
+// bit (i * bits) % 32 of word i * bits / 32. 3 bits: a word per bit, lowest first, for each 32 codes.
+// What is left of a last word is 0.
 constexpr size_t ColumnWords(size_t rows, unsigned bits) {
   return bits == 3 ? (rows + 31) / 32 * 3 : (rows * bits + 31) / 32;
 }
@@ -40,15 +35,16 @@ struct AffineOps {
                         float* highs);
   bool (*row_ranges)(const SourceElements& source, size_t rows, size_t width, size_t group,
                      float* lows, float* highs);
+  // Sum of the magnitudes of each column, added in the order of the rows.
+  void (*column_magnitudes)(const SourceElements& source, size_t rows, size_t width, float* sums);
   // scales[i] = fp16((highs[i] - lows[i]) / levels[i]), minima[i] = fp16(lows[i]). lows[i] becomes
   // the minimum as stored, highs[i] 1 / scale as stored, or 0 for a scale of 0. `count` is a multiple
   // of 16. False when one is beyond fp16.
   bool (*store_scales)(float* lows, float* highs, const float* levels, size_t count,
                        uint16_t* scales, uint16_t* minima);
+  // Words of the codes' low `bits` bits; with 2 bits and `above` not null, there words of the next 2.
   void (*quantise_columns)(const SourceElements& source, size_t rows, size_t width,
-                           const AffineSteps& steps, ColumnPacking packing, uint8_t* words);
-  // x = code * scales + minima; `above`, when not null, has the bits above those of `words`, packed
-  // alike with 2 bits.
+                           const AffineSteps& steps, unsigned bits, uint8_t* words, uint8_t* above);
   void (*dequantise_columns)(const uint8_t* words, const uint8_t* above, unsigned bits, size_t rows,
                              size_t width, const float* scales, const float* minima,
                              const TargetElements& target);

@@ -46,6 +46,15 @@ bool RowRanges(const SourceElements& source, size_t rows, size_t width, size_t g
   return true;
 }
 
+void ColumnMagnitudes(const SourceElements& source, size_t rows, size_t width, float* sums) {
+  for (size_t i = 0; i < width; ++i) {
+    sums[i] = 0;
+    for (size_t row = 0; row < rows; ++row) {
+      sums[i] += FloatOfBits(BitsOf(LoadElement(source.type, source.rows[row], i)) & 0x7FFFFFFF);
+    }
+  }
+}
+
 bool StoreScales(float* lows, float* highs, const float* levels, size_t count, uint16_t* scales,
                  uint16_t* minima) {
   for (size_t i = 0; i < count; ++i) {
@@ -83,21 +92,24 @@ uint32_t WordAt(const uint8_t* words, size_t word) {
 }
 
 void QuantiseColumns(const SourceElements& source, size_t rows, size_t width,
-                     const AffineSteps& steps, ColumnPacking packing, uint8_t* words) {
-  const unsigned bits = packing.bits;
-  std::memset(words, 0, ColumnWords(rows, bits) * width * 4);
+                     const AffineSteps& steps, unsigned bits, uint8_t* words, uint8_t* above) {
+  const size_t bytes = ColumnWords(rows, bits) * width * 4;
+  std::memset(words, 0, bytes);
+  if (above != nullptr) std::memset(above, 0, bytes);
   for (size_t row = 0; row < rows; ++row) {
     for (size_t i = 0; i < width; ++i) {
       const float value = LoadElement(source.type, source.rows[row], i);
-      uint32_t code = CodeOf(value, steps, i, steps.levels[i]);
+      const uint32_t code = CodeOf(value, steps, i, steps.levels[i]);
       if (bits == 3) {
         for (size_t plane = 0; plane < 3; ++plane) {
           AddBits(words, (row / 32 * 3 + plane) * width + i, (code >> plane & 1) << (row % 32));
         }
         continue;
       }
-      code = code >> packing.shift & ((1u << bits) - 1);
-      AddBits(words, row * bits / 32 * width + i, code << (row * bits % 32));
+      const size_t word = row * bits / 32 * width + i;
+      const uint32_t mask = (1u << bits) - 1;
+      AddBits(words, word, (code & mask) << (row * bits % 32));
+      if (above != nullptr) AddBits(above, word, (code >> bits & mask) << (row * bits % 32));
     }
   }
 }
@@ -153,6 +165,7 @@ void DequantiseRows(const uint8_t* codes, size_t rows, size_t width, size_t grou
 constexpr AffineOps kScalarOps = {
     .column_ranges = ColumnRanges,
     .row_ranges = RowRanges,
+    .column_magnitudes = ColumnMagnitudes,
     .store_scales = StoreScales,
     .quantise_columns = QuantiseColumns,
     .dequantise_columns = DequantiseColumns,

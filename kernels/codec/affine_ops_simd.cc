@@ -82,6 +82,18 @@ bool RowRangesOf(const SourceElements& source, size_t rows, size_t width, size_t
   return AllBelow(magnitude, NotFiniteBits(Elements::kType));
 }
 
+template <class Elements>
+void ColumnMagnitudesOf(const SourceElements& source, size_t rows, size_t width, float* sums) {
+  for (size_t i = 0; i < width; i += hn::Lanes(kF32)) {
+    F32 sum = hn::Zero(kF32);
+    for (size_t row = 0; row < rows; ++row) {
+      const U32 magnitude = MagnitudeBits(LoadAt<Elements>(source, row, i));
+      sum = hn::Add(sum, hn::BitCast(kF32, magnitude));
+    }
+    hn::StoreU(sum, kF32, sums + i);
+  }
+}
+
 bool StoreScales(float* lows, float* highs, const float* levels, size_t count, uint16_t* scales,
                  uint16_t* minima) {
   U32 greatest = hn::Zero(kU32);
@@ -114,9 +126,9 @@ HWY_INLINE F32 ValueOf(U32 code, F32 scale, F32 minimum) {
   return hn::Add(hn::Mul(hn::ConvertTo(kF32, hn::BitCast(kI32, code)), scale), minimum);
 }
 
-template <class Elements, unsigned kBits, int kShift>
+template <class Elements, unsigned kBits, bool kAbove>
 void QuantiseWords(const SourceElements& source, size_t rows, size_t width,
-                   const AffineSteps& steps, uint8_t* words) {
+                   const AffineSteps& steps, uint8_t* words, uint8_t* above) {
   const U32 mask = hn::Set(kU32, (1u << kBits) - 1);
   for (size_t i = 0; i < width; i += hn::Lanes(kF32)) {
     const F32 minimum = hn::LoadU(kF32, steps.minima + i);
@@ -124,13 +136,19 @@ void QuantiseWords(const SourceElements& source, size_t rows, size_t width,
     const F32 level = hn::LoadU(kF32, steps.levels + i);
     for (size_t begin = 0; begin < rows; begin += 32 / kBits) {
       const size_t count = HWY_MIN(rows - begin, size_t{32 / kBits});
-      U32 word = hn::Zero(kU32);
+      const size_t at = begin * kBits / 32 * width + i;
+      U32 word = hn::Zero(kU32), more = word;
       for (size_t t = 0; t < count; ++t) {
-        U32 code = CodeOf(LoadAt<Elements>(source, begin + t, i), minimum, inverse, level);
-        if constexpr (kShift > 0) code = hn::ShiftRight<kShift>(code);
-        word = hn::Or(word, hn::ShiftLeftSame(hn::And(code, mask), static_cast<int>(t * kBits)));
+        const int shift = static_cast<int>(t * kBits);
+        const U32 code = CodeOf(LoadAt<Elements>(source, begin + t, i), minimum, inverse, level);
+        word = hn::Or(word, hn::ShiftLeftSame(hn::And(code, mask), shift));
+        if constexpr (kAbove) {
+          const U32 high = hn::And(hn::ShiftRight<kBits>(code), mask);
+          more = hn::Or(more, hn::ShiftLeftSame(high, shift));
+        }
       }
-      StoreWords(word, words, begin * kBits / 32 * width + i);
+      StoreWords(word, words, at);
+      if constexpr (kAbove) StoreWords(more, above, at);
     }
   }
 }
@@ -161,14 +179,15 @@ void QuantisePlanes(const SourceElements& source, size_t rows, size_t width,
   }
 }
 
-template <class Elements>
+template <class E>
 void QuantiseColumnsOf(const SourceElements& source, size_t rows, size_t width,
-                       const AffineSteps& steps, ColumnPacking packing, uint8_t* words) {
-  if (packing.shift == 2) return QuantiseWords<Elements, 2, 2>(source, rows, width, steps, words);
-  if (packing.bits == 2) return QuantiseWords<Elements, 2, 0>(source, rows, width, steps, words);
-  if (packing.bits == 3) return QuantisePlanes<Elements>(source, rows, width, steps, words);
-  if (packing.bits == 4) return QuantiseWords<Elements, 4, 0>(source, rows, width, steps, words);
-  QuantiseWords<Elements, 8, 0>(source, rows, width, steps, words);
+                       const AffineSteps& steps, unsigned bits, uint8_t* words, uint8_t* above) {
+  if (bits == 3) return QuantisePlanes<E>(source, rows, width, steps, words);
+  const auto kernel = above != nullptr ? QuantiseWords<E, 2, true>
+                      : bits == 2      ? QuantiseWords<E, 2, false>
+                      : bits == 4      ? QuantiseWords<E, 4, false>
+                                       : QuantiseWords<E, 8, false>;
+  kernel(source, rows, width, steps, words, above);
 }
 
 // Row by row, so that memory is written in its order; words and scales stay in the first-level cache.
@@ -261,6 +280,7 @@ constexpr AffineOps OpsOf() {
   return {
       .column_ranges = ColumnRangesOf<E>,
       .row_ranges = RowRangesOf<E>,
+      .column_magnitudes = ColumnMagnitudesOf<E>,
       .store_scales = StoreScales,
       .quantise_columns = QuantiseColumnsOf<E>,
       .dequantise_columns = DequantiseColumnsOf<E>,

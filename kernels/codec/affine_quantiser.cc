@@ -51,7 +51,7 @@ bool EncodeTokenGroup(const QuantiserContext& context, uint32_t tokens,
     return false;
   }
   uint8_t* words = Bytes8(out) + size_t{dim} * 4;
-  ops.quantise_columns(source, tokens, dim, scratch.steps(), {bits}, words);
+  ops.quantise_columns(source, tokens, dim, scratch.steps(), bits, words, nullptr);
   return true;
 }
 
@@ -67,6 +67,13 @@ void DecodeTokenGroup(const QuantiserContext& context, uint32_t tokens, const st
       .dequantise_columns(Bytes8(in) + size_t{dim} * 4, nullptr, context.params.bits, tokens, dim,
                           scratch.highs, scratch.lows, target);
 }
+
+// The form along channels.
+struct AffineRows {
+  TileShape shape;
+  uint32_t group;
+  unsigned bits;
+};
 
 AffineRows RowsOf(const CodecParams& params, TileShape shape) {
   return {shape, std::min<uint32_t>(params.group, shape.head_dim), params.bits};
@@ -87,8 +94,6 @@ bool ForEachTokenGroup(const CodecParams& params, TileShape shape, uint32_t begi
   }
   return true;
 }
-
-}  // namespace
 
 uint64_t AffineRowsBytes(const AffineRows& rows) {
   return uint64_t{rows.shape.tokens} * GroupsOf(rows) * 4 +
@@ -139,10 +144,12 @@ void DecodeAffineRows(const QuantiserContext& context, const AffineRows& rows, u
       .dequantise_rows(codes.data(), count, dim, rows.group, scratch.highs, scratch.lows, target);
 }
 
+}  // namespace
+
 bool AffineQuantiser::Accepts(const CodecParams& params, TileShape shape) const {
   const bool bits = params.bits == 2 || params.bits == 3 || params.bits == 4 || params.bits == 8;
-  const bool group =
-      params.group >= 16 && params.group <= kAffineGroupMax && params.group % 16 == 0;
+  const uint32_t most = params.variant == kAffineTokens ? kAffineTokensMax : kAffineChannelsMax;
+  const bool group = params.group >= 16 && params.group <= most && params.group % 16 == 0;
   if (!bits || !group || params.boosted != 0 || params.variant > kAffineChannels) return false;
   return params.variant == kAffineTokens || params.bits != 3 || shape.head_dim % 32 == 0;
 }

@@ -27,10 +27,12 @@ namespace larder {
 inline constexpr uint8_t kAffineTokens = 0;
 inline constexpr uint8_t kAffineChannels = 1;
 
-inline constexpr uint32_t kAffineGroupMax = 256;
+inline constexpr uint32_t kAffineTokensMax = 256;  // of a group
+inline constexpr uint32_t kAffineChannelsMax =
+    1024;  // of a group; stands for all channels of most heads
 
-// CodecParams: bits 2, 3, 4 or 8; group a multiple of 16 up to kAffineGroupMax. 3 bits along channels
-// need a head_dim that is a multiple of 32.
+// CodecParams: bits 2, 3, 4 or 8; group a multiple of 16 up to the most of its axis. 3 bits along
+// channels need a head_dim that is a multiple of 32.
 class AffineQuantiser final : public DirectQuantiser {
  public:
   bool Accepts(const CodecParams& params, TileShape shape) const override;
@@ -41,18 +43,5 @@ class AffineQuantiser final : public DirectQuantiser {
   void DecodeRows(const QuantiserContext& context, uint32_t begin, uint32_t count,
                   const std::byte* in, const TargetElements& target) const override;
 };
-
-// The channel form for other quantisers: rows [begin, begin + count) of a tile of `shape`, into their
-// places in AffineRowsBytes at `out`.
-struct AffineRows {
-  TileShape shape;
-  uint32_t group;
-  unsigned bits;
-};
-uint64_t AffineRowsBytes(const AffineRows& rows);
-bool EncodeAffineRows(const QuantiserContext& context, const AffineRows& rows, uint32_t begin,
-                      uint32_t count, const SourceElements& source, std::byte* out);
-void DecodeAffineRows(const QuantiserContext& context, const AffineRows& rows, uint32_t begin,
-                      uint32_t count, const std::byte* in, const TargetElements& target);
 
 }  // namespace larder

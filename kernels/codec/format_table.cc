@@ -2,6 +2,7 @@
 #include "kernels/codec/affine_quantiser.h"
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/ggml_ops.h"
+#include "kernels/codec/kitty_quantiser.h"
 #include "kernels/codec/polar_rope_quantiser.h"
 #include "kernels/codec/registry.h"
 #include "kernels/codec/turbo_quantiser.h"
@@ -63,6 +64,7 @@ constexpr FormatRow GgmlRow(std::string_view name, GgmlFormat format, std::strin
                             std::string_view error) {
   return {name, Ggml(format), Ggml(format), bits, error, "ggml"};
 }
+
 constexpr std::string_view kPolarSource = "PolarQuant, Han et al. (2025)";
 
 constexpr StreamCodec Affine(uint8_t variant, uint8_t bits, uint16_t group) {
@@ -82,6 +84,14 @@ constexpr FormatRow KiviRow(std::string_view name, uint8_t bits, uint16_t group,
           size,
           error,
           "KIVI (2024)"};
+}
+
+constexpr StreamCodec Kitty(uint16_t boosted) {
+  StreamCodec codec{CodecId::kKitty, {}};
+  codec.params.bits = 2;
+  codec.params.group = kKittyPageTokens;
+  codec.params.boosted = boosted;
+  return codec;
 }
 
 constexpr FormatRow kFormats[] = {
@@ -125,6 +135,8 @@ constexpr FormatRow kFormats[] = {
     KiviRow("kivi2_g32", 2, 32, "3", "relMSE 0.154"),
     KiviRow("kivi2_g64", 2, 64, "2.5", "relMSE 0.203"),
     KiviRow("kivi2_g128", 2, 128, "2.25", "relMSE 0.249"),
+    {"kitty", Kitty(16), Affine(kAffineChannels, 2, kAffineChannelsMax),
+     "keys 2.3125 + 32/D, values 2 + 32/D", "relMSE 0.25 and 0.01 (boosted)", "Kitty (2025)"},
     Both("polar", Rotated(CodecId::kPolar, 4, 0), "3.875", "relative MSE 0.0321", kPolarSource),
     Both("polar_3222", Rotated(CodecId::kPolar, 3, 0), "3.375", "relative MSE 0.0696",
          kPolarSource),

@@ -41,6 +41,7 @@ struct Columns {
         lows(kWidth),
         highs(kWidth),
         levels(kWidth, static_cast<float>((1u << bits) - 1)),
+        sums(kWidth),
         scales(kWidth),
         minima(kWidth),
         words(ColumnWords(kRows, bits) * kWidth * 4),
@@ -49,17 +50,16 @@ struct Columns {
       for (size_t i = 0; i < kWidth; i += 3) levels[i] = 15;
     }
     EXPECT_TRUE(ops.column_ranges(source.source(), kRows, kWidth, lows.data(), highs.data()));
+    ops.column_magnitudes(source.source(), kRows, kWidth, sums.data());
     EXPECT_TRUE(ops.store_scales(lows.data(), highs.data(), levels.data(), kWidth, scales.data(),
                                  minima.data()));
     const AffineSteps steps{lows.data(), highs.data(), levels.data()};
-    ops.quantise_columns(source.source(), kRows, kWidth, steps, {bits}, words.data());
-    if (bits == 2) {
-      ops.quantise_columns(source.source(), kRows, kWidth, steps, {2, 2}, above.data());
-    }
+    ops.quantise_columns(source.source(), kRows, kWidth, steps, bits, words.data(),
+                         bits == 2 ? above.data() : nullptr);
   }
 
   const AffineOps& ops;
-  std::vector<float> lows, highs, levels;
+  std::vector<float> lows, highs, levels, sums;
   std::vector<uint16_t> scales, minima;
   std::vector<uint8_t> words, above;
 };
@@ -77,6 +77,7 @@ TEST(AffineOpsTest, ColumnsAreThoseOfTheReference) {
         const Columns got(Isa::kSimd, source, bits);
         EXPECT_EQ(got.lows, want.lows);
         EXPECT_EQ(got.highs, want.highs);
+        EXPECT_EQ(got.sums, want.sums);
         EXPECT_EQ(got.scales, want.scales);
         EXPECT_EQ(got.minima, want.minima);
         EXPECT_EQ(got.words, want.words) << bits;

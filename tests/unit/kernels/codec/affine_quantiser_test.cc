@@ -157,7 +157,7 @@ TEST(AffineQuantiserTest, AcceptsWhatItWrites) {
   EXPECT_FALSE(Codec().Accepts(Params(kAffineChannels, 3, 16), shape));  // 80 = 2 x 32 + 16
   for (const CodecParams& params :
        {Params(2, 2, 32), Params(0, 1, 32), Params(0, 5, 32), Params(0, 2, 0), Params(0, 2, 24),
-        Params(0, 2, 512), Params(1, 2, 272)}) {
+        Params(0, 2, 272), Params(1, 2, 1040)}) {
     EXPECT_FALSE(Codec().Accepts(params, shape));
   }
 }

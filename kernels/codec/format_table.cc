@@ -1,6 +1,8 @@
 // The page that lists every codec. One row per format; registry.h says what a row means.
+#include "kernels/codec/affine_quantiser.h"
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/ggml_ops.h"
+#include "kernels/codec/kitty_quantiser.h"
 #include "kernels/codec/polar_rope_quantiser.h"
 #include "kernels/codec/registry.h"
 #include "kernels/codec/turbo_quantiser.h"
@@ -62,7 +64,35 @@ constexpr FormatRow GgmlRow(std::string_view name, GgmlFormat format, std::strin
                             std::string_view error) {
   return {name, Ggml(format), Ggml(format), bits, error, "ggml"};
 }
+
 constexpr std::string_view kPolarSource = "PolarQuant, Han et al. (2025)";
+
+constexpr StreamCodec Affine(uint8_t variant, uint8_t bits, uint16_t group) {
+  StreamCodec codec{CodecId::kAffine, {}};
+  codec.params.variant = variant;
+  codec.params.bits = bits;
+  codec.params.group = group;
+  return codec;
+}
+
+// Keys along tokens, values along channels.
+constexpr FormatRow KiviRow(std::string_view name, uint8_t bits, uint16_t group,
+                            std::string_view size, std::string_view error) {
+  return {name,
+          Affine(kAffineTokens, bits, group),
+          Affine(kAffineChannels, bits, group),
+          size,
+          error,
+          "KIVI (2024)"};
+}
+
+constexpr StreamCodec Kitty(uint16_t boosted) {
+  StreamCodec codec{CodecId::kKitty, {}};
+  codec.params.bits = 2;
+  codec.params.group = kKittyPageTokens;
+  codec.params.boosted = boosted;
+  return codec;
+}
 
 constexpr FormatRow kFormats[] = {
     {"raw", Raw(), Raw(), "16", "exact", "-"},
@@ -100,6 +130,13 @@ constexpr FormatRow kFormats[] = {
     GgmlRow("q5_0", GgmlFormat::kQ5_0, "5.5", "relMSE 1.8e-3"),
     GgmlRow("q5_1", GgmlFormat::kQ5_1, "6", "relMSE 1.4e-3"),
     GgmlRow("iq4_nl", GgmlFormat::kIq4Nl, "4.5", "relMSE 6.1e-3"),
+    KiviRow("kivi4_g32", 4, 32, "5", "relMSE 6.1e-3"),
+    KiviRow("kivi4_g128", 4, 128, "4.25", "relMSE 9.9e-3"),
+    KiviRow("kivi2_g32", 2, 32, "3", "relMSE 0.154"),
+    KiviRow("kivi2_g64", 2, 64, "2.5", "relMSE 0.203"),
+    KiviRow("kivi2_g128", 2, 128, "2.25", "relMSE 0.249"),
+    {"kitty", Kitty(16), Affine(kAffineChannels, 2, kAffineChannelsMax),
+     "keys 2.3125 + 32/D, values 2 + 32/D", "relMSE 0.25 and 0.01 (boosted)", "Kitty (2025)"},
     Both("polar", Rotated(CodecId::kPolar, 4, 0), "3.875", "relative MSE 0.0321", kPolarSource),
     Both("polar_3222", Rotated(CodecId::kPolar, 3, 0), "3.375", "relative MSE 0.0696",
          kPolarSource),
@@ -114,6 +151,8 @@ constexpr PresetRow kPresets[] = {
     {"fp8", "e4m3+centre/e4m3", "the default: half the bytes, near-exact"},
     {"balanced", "turbo4+centre/turbo4", "a quarter of the bytes; skip the edge layers"},
     {"q8q4", "q8_0/q4_0", "keys near-exact, values in 4 bits: 6.5 bits per element"},
+    {"kivi4", "kivi4_g32", "4 bits, keys along tokens, values along channels"},
+    {"kivi2", "kivi2_g32", "2 bits, the same: a third of fp8's bytes"},
 };
 
 }  // namespace

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/codec/affine_quantiser.h"
 #include "kernels/codec/fp8_quantiser.h"
-#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/ggml_quantiser.h"
+#include "kernels/codec/kitty_quantiser.h"
+#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/polar_quantiser.h"
 #include "kernels/codec/polar_rope_quantiser.h"
 #include "kernels/codec/row_quantiser.h"
@@ -32,6 +34,10 @@ std::span<const CodecRow> Codecs() {
   static const QuantiserCodec turbo_prod_codec(turbo_prod);
   static const GgmlQuantiser ggml;
   static const DirectCodec ggml_codec(ggml);
+  static const AffineQuantiser affine;
+  static const DirectCodec affine_codec(affine);
+  static const KittyQuantiser kitty;
+  static const DirectCodec kitty_codec(kitty);
   static const PolarQuantiser polar;
   static const QuantiserCodec polar_codec(polar);
   static const PolarRopeQuantiser polar_rope;
@@ -42,6 +48,8 @@ std::span<const CodecRow> Codecs() {
       {CodecId::kTurbo, &turbo_codec},
       {CodecId::kTurboProd, &turbo_prod_codec},
       {CodecId::kGgml, &ggml_codec},
+      {CodecId::kAffine, &affine_codec},
+      {CodecId::kKitty, &kitty_codec},
       {CodecId::kPolar, &polar_codec},
       {CodecId::kPolarRope, &polar_rope_codec},
   };

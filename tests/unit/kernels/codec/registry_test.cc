@@ -29,6 +29,25 @@ TEST(RegistryTest, ParsesEveryPresetAndFormat) {
   }
 }
 
+// Bytes per token of Llama-3-8B (32 layers, 8 heads, 128 channels) in blocks of 256 tokens.
+TEST(RegistryTest, AffineFormatsHaveThePublishedSizes) {
+  const std::pair<const char*, uint64_t> plans[] = {{"q8q4", 53'248},
+                                                    {"q4_0", 36'864},
+                                                    {"kivi2_g32", 24'576},
+                                                    {"kivi2_g128", 18'432},
+                                                    {"kitty", 19'712}};
+  for (const auto& [name, bytes] : plans) {
+    std::string why;
+    const auto plan = ParsePlan(name, &why);
+    ASSERT_TRUE(plan) << why;
+    uint64_t tile_bytes = 0;
+    for (const StreamCodec& codec : {plan->key, plan->value}) {
+      tile_bytes += FindTileCodec(codec.id)->BytesMax(codec.params, {256, 128});
+    }
+    EXPECT_EQ(tile_bytes * 32 * 8, bytes * 256) << name;
+  }
+}
+
 TEST(RegistryTest, ReadsModifiersAndSlashes) {
   std::string why;
   const auto plan = ParsePlan("e4m3+centre+rotate/e5m2", &why);

@@ -5,10 +5,11 @@
 #include <cstring>
 
 #include "kernels/codec/fp8_quantiser.h"
-#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/ggml_quantiser.h"
+#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/polar_quantiser.h"
 #include "kernels/codec/polar_rope_quantiser.h"
+#include "kernels/codec/qjl_quantiser.h"
 #include "kernels/codec/row_quantiser.h"
 #include "kernels/codec/turbo_prod_quantiser.h"
 #include "kernels/codec/turbo_quantiser.h"
@@ -36,6 +37,8 @@ std::span<const CodecRow> Codecs() {
   static const QuantiserCodec polar_codec(polar);
   static const PolarRopeQuantiser polar_rope;
   static const QuantiserCodec polar_rope_codec(polar_rope);
+  static const QjlQuantiser qjl;
+  static const QuantiserCodec qjl_codec(qjl);
   static const CodecRow rows[] = {
       {CodecId::kLossless, &lossless},
       {CodecId::kFp8, &fp8_codec},
@@ -44,6 +47,7 @@ std::span<const CodecRow> Codecs() {
       {CodecId::kGgml, &ggml_codec},
       {CodecId::kPolar, &polar_codec},
       {CodecId::kPolarRope, &polar_rope_codec},
+      {CodecId::kQjl, &qjl_codec},
   };
   return rows;
 }

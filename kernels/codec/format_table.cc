@@ -44,6 +44,14 @@ constexpr StreamCodec PolarRope() {
   return codec;
 }
 
+constexpr StreamCodec Qjl(uint16_t size) {
+  StreamCodec codec{CodecId::kQjl, {}};
+  codec.params.bits = 1;
+  codec.params.boosted = size;
+  codec.params.seed = kSeed;
+  return codec;
+}
+
 constexpr FormatRow Both(std::string_view name, const StreamCodec& codec, std::string_view bits,
                          std::string_view error, std::string_view source) {
   return {name, codec, codec, bits, error, source};
@@ -145,6 +153,9 @@ constexpr FormatRow kFormats[] = {
     {"polar_rope", PolarRope(), Turbo(4, kTurboUnbiased),
      "4 + 32/128 for keys, 4 + 16/D for values", "one bin of radius and angle; relative MSE 0.0143",
      "PolarQuant, Wu et al. (2025); values turbo4"},
+    {"qjl", Qjl(256), Turbo(4, kTurboUnbiased), "272/D for keys, 4 + 16/D for values",
+     "score only: keys decode to an estimate for ranking, relative MSE (pi/2) D / 256",
+     "QJL (2024); values turbo4"},
 };
 
 constexpr PresetRow kPresets[] = {

@@ -11,6 +11,7 @@
 #include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/polar_quantiser.h"
 #include "kernels/codec/polar_rope_quantiser.h"
+#include "kernels/codec/qjl_quantiser.h"
 #include "kernels/codec/row_quantiser.h"
 #include "kernels/codec/turbo_prod_quantiser.h"
 #include "kernels/codec/turbo_quantiser.h"
@@ -42,6 +43,8 @@ std::span<const CodecRow> Codecs() {
   static const QuantiserCodec polar_codec(polar);
   static const PolarRopeQuantiser polar_rope;
   static const QuantiserCodec polar_rope_codec(polar_rope);
+  static const QjlQuantiser qjl;
+  static const QuantiserCodec qjl_codec(qjl);
   static const CodecRow rows[] = {
       {CodecId::kLossless, &lossless},
       {CodecId::kFp8, &fp8_codec},
@@ -52,6 +55,7 @@ std::span<const CodecRow> Codecs() {
       {CodecId::kKitty, &kitty_codec},
       {CodecId::kPolar, &polar_codec},
       {CodecId::kPolarRope, &polar_rope_codec},
+      {CodecId::kQjl, &qjl_codec},
   };
   return rows;
 }

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/codec/cachegen_quantiser.h"
 #include "kernels/codec/fp8_quantiser.h"
-#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/ggml_quantiser.h"
+#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/row_quantiser.h"
 #include "kernels/codec/turbo_prod_quantiser.h"
 #include "kernels/codec/turbo_quantiser.h"
+#include "kernels/codec/uniform_quantiser.h"
 
 namespace larder {
 namespace {
@@ -30,12 +32,18 @@ std::span<const CodecRow> Codecs() {
   static const QuantiserCodec turbo_prod_codec(turbo_prod);
   static const GgmlQuantiser ggml;
   static const DirectCodec ggml_codec(ggml);
+  static const UniformQuantiser uniform;
+  static const SymbolCodec uniform_codec(uniform);
+  static const CacheGenQuantiser cachegen;
+  static const SymbolCodec cachegen_codec(cachegen);
   static const CodecRow rows[] = {
       {CodecId::kLossless, &lossless},
       {CodecId::kFp8, &fp8_codec},
+      {CodecId::kGgml, &ggml_codec},
       {CodecId::kTurbo, &turbo_codec},
       {CodecId::kTurboProd, &turbo_prod_codec},
-      {CodecId::kGgml, &ggml_codec},
+      {CodecId::kUniform, &uniform_codec},
+      {CodecId::kCacheGen, &cachegen_codec},
   };
   return rows;
 }

@@ -101,10 +101,19 @@ constexpr StreamCodec Kitty(uint16_t boosted) {
   codec.params.boosted = boosted;
   return codec;
 }
+constexpr StreamCodec Uniform(uint8_t bits) { return Rotated(CodecId::kUniform, bits, 0); }
+
+constexpr StreamCodec CacheGen(uint8_t bits) {
+  StreamCodec codec{CodecId::kCacheGen, {}};
+  codec.params.bits = bits;
+  return codec;
+}
+
+constexpr std::string_view kUniformSource = "Gish and Pierce (1968); scale of DRIVE (2021)";
 
 constexpr FormatRow kFormats[] = {
     {"raw", Raw(), Raw(), "16", "exact", "-"},
-    {"lossless", Lossless(), Lossless(), "10.6 bf16, 13.6 fp16 + 8 KiB/(T D)", "exact",
+    {"lossless", Lossless(), Lossless(), "10.54 bf16, 13.54 fp16 + 1200/(T D)", "exact",
      "exponents by rANS (DFloat11, 2025)"},
     {"e4m3", Fp8(0), Fp8(0), "8 + 128/(T D)", "|x| 2^-4", "OCP FP8 (2023)"},
     {"e5m2", Fp8(kFp8E5M2), Fp8(kFp8E5M2), "8 + 128/(T D)", "|x| 2^-3", "OCP FP8 (2023)"},
@@ -156,6 +165,14 @@ constexpr FormatRow kFormats[] = {
     {"qjl", Qjl(256), Turbo(4, kTurboUnbiased), "272/D for keys, 4 + 16/D for values",
      "score only: keys decode to an estimate for ranking, relative MSE (pi/2) D / 256",
      "QJL (2024); values turbo4"},
+    Both("uniform2", Uniform(2), "1.80 + 16/D + 1024/(T D)", "relMSE 0.133", kUniformSource),
+    Both("uniform3", Uniform(3), "2.68 + 16/D + 1024/(T D)", "relMSE 0.0358", kUniformSource),
+    Both("uniform4", Uniform(4), "3.61 + 16/D + 1024/(T D)", "relMSE 0.0096", kUniformSource),
+    Both("uniform5", Uniform(5), "4.58 + 16/D + 1024/(T D)", "relMSE 0.0025", kUniformSource),
+    Both("cachegen5", CacheGen(5), "3 to 4.5 + 16/D + 8/T + 1024/(T D)", "max |x| / 30",
+         "CacheGen (SIGCOMM 2024), fixed tables"),
+    Both("cachegen4", CacheGen(4), "2 to 3.5 + 16/D + 8/T + 1024/(T D)", "max |x| / 14",
+         "CacheGen (SIGCOMM 2024), fixed tables"),
 };
 
 constexpr PresetRow kPresets[] = {
@@ -164,6 +181,10 @@ constexpr PresetRow kPresets[] = {
     {"q8q4", "q8_0/q4_0", "keys near-exact, values in 4 bits: 6.5 bits per element"},
     {"kivi4", "kivi4_g32", "4 bits, keys along tokens, values along channels"},
     {"kivi2", "kivi2_g32", "2 bits, the same: a third of fp8's bytes"},
+    {"compact", "uniform3+centre/uniform3", "a sixth of the bytes, for long contexts"},
+    {"compact2", "uniform2+centre/uniform2",
+     "an eighth of the bytes, for caches that would be lost"},
+    {"cachegen", "cachegen5/cachegen4", "as CacheGen: a quarter to a sixth of the bytes"},
 };
 
 }  // namespace

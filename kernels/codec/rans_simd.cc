@@ -52,8 +52,7 @@ inline constexpr Shuffles kShuffles = MakeShuffles();
 HWY_BEFORE_NAMESPACE();
 namespace larder {
 namespace HWY_NAMESPACE {
-// Vectors of unknown size can not stand in arrays; without vectors the plain form is the best one.
-#if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE
+#if HWY_TARGET == HWY_SCALAR  // no vectors: the plain form is the best one
 
 const RansOps& TargetRansOps() { return RansOpsOf(Isa::kScalar); }
 

@@ -12,9 +12,14 @@
 #include "kernels/codec/polar_quantiser.h"
 #include "kernels/codec/polar_rope_quantiser.h"
 #include "kernels/codec/qjl_quantiser.h"
+#include "kernels/codec/cachegen_quantiser.h"
+#include "kernels/codec/fp8_quantiser.h"
+#include "kernels/codec/ggml_quantiser.h"
+#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/row_quantiser.h"
 #include "kernels/codec/turbo_prod_quantiser.h"
 #include "kernels/codec/turbo_quantiser.h"
+#include "kernels/codec/uniform_quantiser.h"
 
 namespace larder {
 namespace {
@@ -45,9 +50,14 @@ std::span<const CodecRow> Codecs() {
   static const QuantiserCodec polar_rope_codec(polar_rope);
   static const QjlQuantiser qjl;
   static const QuantiserCodec qjl_codec(qjl);
+  static const UniformQuantiser uniform;
+  static const SymbolCodec uniform_codec(uniform);
+  static const CacheGenQuantiser cachegen;
+  static const SymbolCodec cachegen_codec(cachegen);
   static const CodecRow rows[] = {
       {CodecId::kLossless, &lossless},
       {CodecId::kFp8, &fp8_codec},
+      {CodecId::kGgml, &ggml_codec},
       {CodecId::kTurbo, &turbo_codec},
       {CodecId::kTurboProd, &turbo_prod_codec},
       {CodecId::kGgml, &ggml_codec},
@@ -56,6 +66,8 @@ std::span<const CodecRow> Codecs() {
       {CodecId::kPolar, &polar_codec},
       {CodecId::kPolarRope, &polar_rope_codec},
       {CodecId::kQjl, &qjl_codec},
+      {CodecId::kUniform, &uniform_codec},
+      {CodecId::kCacheGen, &cachegen_codec},
   };
   return rows;
 }

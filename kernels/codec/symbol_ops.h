@@ -22,9 +22,10 @@ struct SymbolOps {
   // limit + the integer nearest to values[i] * factor (half to even), clamped to +-limit. limit <= 127; no
   // product is NaN.
   void (*quantise)(const float* values, float factor, int limit, uint8_t* symbols, size_t count);
-  // out[i] = table[symbols[i]] * scale. The table has an entry for every symbol that occurs.
-  void (*look_up)(const uint8_t* symbols, const float* table, float scale, float* out,
-                  size_t count);
+  // out[i] = table[symbols[i]] * scale. The table has `entries` <= 64 entries, a multiple of 16; every symbol is
+  // below.
+  void (*look_up)(const uint8_t* symbols, const float* table, size_t entries, float scale,
+                  float* out, size_t count);
 };
 
 const SymbolOps& SymbolOpsOf(Isa isa);

@@ -51,7 +51,8 @@ void Quantise(const float* values, float factor, int limit, uint8_t* symbols, si
   }
 }
 
-void LookUp(const uint8_t* symbols, const float* table, float scale, float* out, size_t count) {
+void LookUp(const uint8_t* symbols, const float* table, size_t, float scale, float* out,
+            size_t count) {
   for (size_t i = 0; i < count; ++i) out[i] = table[symbols[i]] * scale;
 }
 

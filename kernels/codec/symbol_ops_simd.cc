@@ -86,7 +86,45 @@ void Quantise(const float* values, float factor, int limit, uint8_t* symbols, si
   }
 }
 
-void LookUp(const uint8_t* symbols, const float* table, float scale, float* out, size_t count) {
+// A table of kVectors vectors stays in registers: each symbol is looked up in all of them by its low bits, and
+// its high bits choose.
+template <size_t kVectors>
+void LookUpWithin(const uint8_t* symbols, const float* table, float scale, float* out,
+                  size_t count) {
+  constexpr size_t kN = hn::MaxLanes(kF32);
+  const auto by = hn::Set(kF32, scale);
+  hn::Vec<decltype(kF32)> entries[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) {
+    entries[v] = hn::Mul(hn::LoadU(kF32, table + v * kN), by);
+  }
+  const auto low = hn::Set(kI32, static_cast<int32_t>(kN - 1));
+  for (size_t i = 0; i < count; i += kN) {
+    const auto index = hn::PromoteTo(kI32, hn::LoadU(kQuarter8, symbols + i));
+    const auto within = hn::IndicesFromVec(kF32, hn::And(index, low));
+    auto found = hn::TableLookupLanes(entries[0], within);
+    for (size_t v = 1; v < kVectors; ++v) {
+      const auto beyond = hn::Gt(index, hn::Set(kI32, static_cast<int32_t>(v * kN - 1)));
+      found = hn::IfThenElse(hn::RebindMask(kF32, beyond), hn::TableLookupLanes(entries[v], within),
+                             found);
+    }
+    hn::StoreU(found, kF32, out + i);
+  }
+}
+
+void LookUp(const uint8_t* symbols, const float* table, size_t entries, float scale, float* out,
+            size_t count) {
+  switch (entries / hn::MaxLanes(kF32)) {
+    case 1:
+      return LookUpWithin<1>(symbols, table, scale, out, count);
+    case 2:
+      return LookUpWithin<2>(symbols, table, scale, out, count);
+    case 3:
+      return LookUpWithin<3>(symbols, table, scale, out, count);
+    case 4:
+      return LookUpWithin<4>(symbols, table, scale, out, count);
+    default:
+      break;
+  }
   const auto by = hn::Set(kF32, scale);
   for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
     const auto index = hn::PromoteTo(kI32, hn::LoadU(kQuarter8, symbols + i));

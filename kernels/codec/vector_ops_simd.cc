@@ -25,7 +25,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 // At most 16 lanes: every count is a multiple of 16, and a sum has 32 lanes of its own.
 constexpr hn::CappedTag<float, 16> kF32;
 constexpr hn::RebindToUnsigned<decltype(kF32)> kU32;
-constexpr hn::RebindToSigned<decltype(kF32)> kI32;
+[[maybe_unused]] constexpr hn::RebindToSigned<decltype(kF32)> kI32;
 constexpr hn::Rebind<uint16_t, decltype(kF32)> kU16;
 constexpr hn::Rebind<uint8_t, decltype(kF32)> kU8;
 using F32 = hn::Vec<decltype(kF32)>;

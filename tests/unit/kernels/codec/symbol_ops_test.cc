@@ -83,18 +83,20 @@ TEST(SymbolOpsTest, RoundsHalfToEvenAndClamps) {
 }
 
 TEST(SymbolOpsTest, LooksUpAndScales) {
-  std::mt19937_64 random(1);
-  std::vector<uint8_t> symbols(480);
-  for (uint8_t& symbol : symbols) symbol = static_cast<uint8_t>(random());
-  float table[256];
-  for (int i = 0; i < 256; ++i) table[i] = static_cast<float>(i) / 3 - 40;
-  const auto check = [&](Isa isa) {
-    std::vector<float> out(symbols.size());
-    SymbolOpsOf(isa).look_up(symbols.data(), table, 0.3f, out.data(), out.size());
-    for (size_t i = 0; i < out.size(); ++i) ASSERT_EQ(out[i], table[symbols[i]] * 0.3f);
-  };
-  check(Isa::kScalar);
-  ForEachTarget([&] { check(Isa::kSimd); });
+  float table[64];
+  for (int i = 0; i < 64; ++i) table[i] = static_cast<float>(i) / 3 - 10;
+  for (const size_t entries : {16, 32, 48, 64}) {
+    std::mt19937_64 random(entries);
+    std::vector<uint8_t> symbols(480);
+    for (uint8_t& symbol : symbols) symbol = static_cast<uint8_t>(random() % entries);
+    const auto check = [&](Isa isa) {
+      std::vector<float> out(symbols.size());
+      SymbolOpsOf(isa).look_up(symbols.data(), table, entries, 0.3f, out.data(), out.size());
+      for (size_t i = 0; i < out.size(); ++i) ASSERT_EQ(out[i], table[symbols[i]] * 0.3f);
+    };
+    check(Isa::kScalar);
+    ForEachTarget([&] { check(Isa::kSimd); });
+  }
 }
 
 }  // namespace

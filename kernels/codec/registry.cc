@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/codec/affine_quantiser.h"
+#include "kernels/codec/cachegen_quantiser.h"
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/ggml_quantiser.h"
 #include "kernels/codec/kitty_quantiser.h"
@@ -12,10 +13,6 @@
 #include "kernels/codec/polar_quantiser.h"
 #include "kernels/codec/polar_rope_quantiser.h"
 #include "kernels/codec/qjl_quantiser.h"
-#include "kernels/codec/cachegen_quantiser.h"
-#include "kernels/codec/fp8_quantiser.h"
-#include "kernels/codec/ggml_quantiser.h"
-#include "kernels/codec/lossless_codec.h"
 #include "kernels/codec/row_quantiser.h"
 #include "kernels/codec/turbo_prod_quantiser.h"
 #include "kernels/codec/turbo_quantiser.h"
@@ -58,11 +55,10 @@ std::span<const CodecRow> Codecs() {
       {CodecId::kLossless, &lossless},
       {CodecId::kFp8, &fp8_codec},
       {CodecId::kGgml, &ggml_codec},
-      {CodecId::kTurbo, &turbo_codec},
-      {CodecId::kTurboProd, &turbo_prod_codec},
-      {CodecId::kGgml, &ggml_codec},
       {CodecId::kAffine, &affine_codec},
       {CodecId::kKitty, &kitty_codec},
+      {CodecId::kTurbo, &turbo_codec},
+      {CodecId::kTurboProd, &turbo_prod_codec},
       {CodecId::kPolar, &polar_codec},
       {CodecId::kPolarRope, &polar_rope_codec},
       {CodecId::kQjl, &qjl_codec},

@@ -37,8 +37,9 @@ class CodecConformanceTest : public testing::TestWithParam<Case> {
   const TileCodec& codec() const { return *FindTileCodec(GetParam().codec.id); }
 };
 
-constexpr uint32_t kHeadDims[] = {64, 80, 96, 128, 256, 512, 576};
-constexpr uint32_t kTokens[] = {1, 7, 16, 33, 128, 250};
+constexpr uint32_t kHeadDims[] = {64, 80, 96, 128, 256, 576};
+constexpr uint32_t kTokens[] = {1, 33, 128};
+constexpr uint8_t kTransforms[] = {0, kTransformCentre, kTransformAll};
 
 CodecParams WithTransform(const StreamCodec& codec, uint8_t transform) {
   CodecParams params = codec.params;
@@ -87,7 +88,7 @@ TEST_P(CodecConformanceTest, SimdGivesTheBytesOfTheReference) {
   int compared = 0;
   for (const uint32_t dim : kHeadDims) {
     for (const uint32_t tokens : kTokens) {
-      for (uint8_t transform = 0; transform <= kTransformAll; ++transform) {
+      for (const uint8_t transform : kTransforms) {
         const CodecParams params = WithTransform(GetParam().codec, transform);
         const TileShape shape{tokens, dim};
         if (!codec().Accepts(params, shape)) continue;
@@ -202,7 +203,7 @@ TEST_P(CodecConformanceTest, NoInputBreaksTheDecoder) {
 TEST_P(CodecConformanceTest, RefusesParametersThatItDoesNotWrite) {
   const TileShape shape{64, 128};
   std::mt19937_64 random(15);
-  for (int round = 0; round < 2000; ++round) {
+  for (int round = 0; round < 400; ++round) {
     CodecParams params = GetParam().codec.params;
     std::byte bytes[sizeof(params)];
     std::memcpy(bytes, &params, sizeof(params));

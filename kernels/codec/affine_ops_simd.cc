@@ -43,20 +43,42 @@ HWY_INLINE bool AllBelow(U32 values, uint32_t limit) {
   return hn::AllTrue(kU32, hn::Lt(values, hn::Set(kU32, limit)));
 }
 
+constexpr size_t kVectors = 4;  // that are taken together
+
+// Of kCount vectors of columns from `at` on; so many in a row that memory is read in whole lines.
+template <class Elements, size_t kCount>
+HWY_INLINE void RangesOfVectors(const SourceElements& source, size_t rows, size_t at, float* lows,
+                                float* highs, U32& magnitude) {
+  const size_t lanes = hn::Lanes(kF32);
+  F32 low[kCount], high[kCount];
+  for (size_t i = 0; i < kCount; ++i) {
+    low[i] = high[i] = LoadAt<Elements>(source, 0, at + i * lanes);
+  }
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t i = 0; i < kCount; ++i) {
+      const F32 value = LoadAt<Elements>(source, row, at + i * lanes);
+      low[i] = hn::Min(low[i], value);
+      high[i] = hn::Max(high[i], value);
+      magnitude = hn::Max(magnitude, MagnitudeBits(value));
+    }
+  }
+  for (size_t i = 0; i < kCount; ++i) {
+    hn::StoreU(low[i], kF32, lows + at + i * lanes);
+    hn::StoreU(high[i], kF32, highs + at + i * lanes);
+  }
+}
+
 template <class Elements>
 bool ColumnRangesOf(const SourceElements& source, size_t rows, size_t width, float* lows,
                     float* highs) {
+  const size_t lanes = hn::Lanes(kF32);
   U32 magnitude = hn::Zero(kU32);
-  for (size_t i = 0; i < width; i += hn::Lanes(kF32)) {
-    F32 low = LoadAt<Elements>(source, 0, i), high = low;
-    for (size_t row = 0; row < rows; ++row) {
-      const F32 value = LoadAt<Elements>(source, row, i);
-      low = hn::Min(low, value);
-      high = hn::Max(high, value);
-      magnitude = hn::Max(magnitude, MagnitudeBits(value));
-    }
-    hn::StoreU(low, kF32, lows + i);
-    hn::StoreU(high, kF32, highs + i);
+  size_t at = 0;
+  for (; at + kVectors * lanes <= width; at += kVectors * lanes) {
+    RangesOfVectors<Elements, kVectors>(source, rows, at, lows, highs, magnitude);
+  }
+  for (; at < width; at += lanes) {
+    RangesOfVectors<Elements, 1>(source, rows, at, lows, highs, magnitude);
   }
   return AllBelow(magnitude, NotFiniteBits(Elements::kType));
 }
@@ -82,16 +104,30 @@ bool RowRangesOf(const SourceElements& source, size_t rows, size_t width, size_t
   return AllBelow(magnitude, NotFiniteBits(Elements::kType));
 }
 
+// Sums of several vectors side by side: one alone waits for each addition.
+template <class Elements, size_t kCount>
+HWY_INLINE void MagnitudesOfVectors(const SourceElements& source, size_t rows, size_t at,
+                                    float* sums) {
+  const size_t lanes = hn::Lanes(kF32);
+  F32 sum[kCount];
+  for (size_t i = 0; i < kCount; ++i) sum[i] = hn::Zero(kF32);
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t i = 0; i < kCount; ++i) {
+      const U32 magnitude = MagnitudeBits(LoadAt<Elements>(source, row, at + i * lanes));
+      sum[i] = hn::Add(sum[i], hn::BitCast(kF32, magnitude));
+    }
+  }
+  for (size_t i = 0; i < kCount; ++i) hn::StoreU(sum[i], kF32, sums + at + i * lanes);
+}
+
 template <class Elements>
 void ColumnMagnitudesOf(const SourceElements& source, size_t rows, size_t width, float* sums) {
-  for (size_t i = 0; i < width; i += hn::Lanes(kF32)) {
-    F32 sum = hn::Zero(kF32);
-    for (size_t row = 0; row < rows; ++row) {
-      const U32 magnitude = MagnitudeBits(LoadAt<Elements>(source, row, i));
-      sum = hn::Add(sum, hn::BitCast(kF32, magnitude));
-    }
-    hn::StoreU(sum, kF32, sums + i);
+  const size_t lanes = hn::Lanes(kF32);
+  size_t at = 0;
+  for (; at + kVectors * lanes <= width; at += kVectors * lanes) {
+    MagnitudesOfVectors<Elements, kVectors>(source, rows, at, sums);
   }
+  for (; at < width; at += lanes) MagnitudesOfVectors<Elements, 1>(source, rows, at, sums);
 }
 
 bool StoreScales(float* lows, float* highs, const float* levels, size_t count, uint16_t* scales,

@@ -63,10 +63,26 @@ void TileTransform::PrepareRotation() {
   permutation_ = permutation;
 }
 
+bool TileTransform::TurnsWholeBf16Rows() const {
+  return context_.dtype == Dtype::kBf16 && context_.rope != nullptr &&
+         !context_.rope->interleaved() && context_.rope->pairs() * 2 == shape_.head_dim &&
+         context_.rope->attention_factor() == 1.0f;
+}
+
 void TileTransform::Load(const SourceRows& source, uint32_t begin, uint32_t count,
                          float* rows) const {
-  const auto widen = context_.dtype == Dtype::kBf16 ? ops_.widen_bf16 : ops_.widen_fp16;
+  const RopeTable* rope = context_.rope;
   const uint32_t dim = shape_.head_dim;
+  if (TurnsWholeBf16Rows()) {
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint32_t position = context_.rope_begin + begin + i;
+      ops_.widen_turn_bf16(Elements(source.Row(begin + i)),
+                           {rope->Cosines(position), rope->SinesBack(position)}, rope->pairs(),
+                           rows + size_t{i} * dim);
+    }
+    return;
+  }
+  const auto widen = context_.dtype == Dtype::kBf16 ? ops_.widen_bf16 : ops_.widen_fp16;
   if (source.pages == nullptr && source.token_stride == ptrdiff_t{dim} * 2) {
     widen(Elements(source.Row(begin)), rows, size_t{count} * dim);
   } else {
@@ -74,15 +90,14 @@ void TileTransform::Load(const SourceRows& source, uint32_t begin, uint32_t coun
       widen(Elements(source.Row(begin + i)), rows + size_t{i} * dim, dim);
     }
   }
-  if (context_.rope == nullptr) return;
-  const RopeTable& rope = *context_.rope;
-  const float factor = 1.0f / rope.attention_factor();
+  if (rope == nullptr) return;
+  const float factor = 1.0f / rope->attention_factor();
   for (uint32_t i = 0; i < count; ++i) {
     float* row = rows + size_t{i} * dim;
     const uint32_t position = context_.rope_begin + begin + i;
-    ops_.turn_pairs(row, rope.Cosines(position), rope.SinesBack(position), rope.pairs(),
-                    rope.interleaved());
-    if (factor != 1.0f) ops_.scale(row, size_t{rope.pairs()} * 2, factor);
+    ops_.turn_pairs(row, rope->Cosines(position), rope->SinesBack(position), rope->pairs(),
+                    rope->interleaved());
+    if (factor != 1.0f) ops_.scale(row, size_t{rope->pairs()} * 2, factor);
   }
 }
 
@@ -148,13 +163,24 @@ void TileTransform::Restore(float* rows, uint32_t begin, uint32_t count, const s
                             const TargetRows& target) const {
   const uint32_t dim = shape_.head_dim;
   if (rotate_) RotateBack(rows, count);
+  const RopeTable* rope = context_.rope;
+  const float* means = nullptr;
   if (centre_) {
     workspace_.scratch.resize(std::max<size_t>(workspace_.scratch.size(), dim));
     ops_.widen_fp16(reinterpret_cast<const uint16_t*>(mean), workspace_.scratch.data(), dim);
-    ops_.add_columns(rows, count, dim, workspace_.scratch.data(), 1.0f);
+    means = workspace_.scratch.data();
   }
+  if (TurnsWholeBf16Rows()) {
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint32_t position = context_.rope_begin + begin + i;
+      ops_.turn_narrow_bf16(rows + size_t{i} * dim, means,
+                            {rope->Cosines(position), rope->Sines(position)}, rope->pairs(),
+                            Elements(target.Row(begin + i)));
+    }
+    return;
+  }
+  if (centre_) ops_.add_columns(rows, count, dim, means, 1.0f);
   const auto narrow = context_.dtype == Dtype::kBf16 ? ops_.narrow_bf16 : ops_.narrow_fp16;
-  const RopeTable* rope = context_.rope;
   for (uint32_t i = 0; i < count; ++i) {
     float* row = rows + size_t{i} * dim;
     if (rope != nullptr) {

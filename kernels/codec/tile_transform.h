@@ -42,6 +42,8 @@ class TileTransform {
                const TargetRows& target) const;
 
  private:
+  // The common case, in which rows are turned as they are loaded and stored.
+  bool TurnsWholeBf16Rows() const;
   void PrepareRotation();
   void RotateBack(float* rows, uint32_t count) const;
   void Permute(float* row, bool back) const;

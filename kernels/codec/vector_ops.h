@@ -14,6 +14,12 @@ namespace larder {
 
 enum class Isa : uint8_t { kScalar = 0, kSimd = 1 };
 
+// Cosines and sines of one position.
+struct RopeRow {
+  const float* cosines;
+  const float* sines;
+};
+
 struct VectorOps {
   // Largest of bits & 0x7FFF: the largest magnitude, and whether all are finite, without arithmetic.
   uint32_t (*max_magnitude_bits16)(const uint16_t* values, size_t count);
@@ -39,6 +45,11 @@ struct VectorOps {
   // when interleaved. `pairs` is a multiple of 8.
   void (*turn_pairs)(float* row, const float* cosines, const float* sines, size_t pairs,
                      bool interleaved);
+  // turn_pairs of a row of 2 `pairs` bf16 values in halves, as it is loaded and as it is stored (half to
+  // even). The mean, unless null, is added before the turn.
+  void (*widen_turn_bf16)(const uint16_t* row, const RopeRow& rope, size_t pairs, float* out);
+  void (*turn_narrow_bf16)(const float* row, const float* mean, const RopeRow& rope, size_t pairs,
+                           uint16_t* out);
   // Flips the sign of values[i] where bit i of `signs` (little-endian words) is set.
   void (*flip_signs)(float* values, const uint32_t* signs, size_t count);
   // Walsh-Hadamard transform in place, unnormalised, in the order h = 1, 2, 4, ...; `count` is a

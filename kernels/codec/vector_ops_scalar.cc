@@ -1,6 +1,7 @@
 // The oracle: every function in its plainest form.
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "kernels/codec/number_formats.h"
 #include "kernels/codec/vector_ops.h"
@@ -74,6 +75,19 @@ void TurnPairs(float* row, const float* cosines, const float* sines, size_t pair
   }
 }
 
+void WidenTurnBf16(const uint16_t* row, const RopeRow& rope, size_t pairs, float* out) {
+  WidenBf16(row, out, 2 * pairs);
+  TurnPairs(out, rope.cosines, rope.sines, pairs, /*interleaved=*/false);
+}
+
+void TurnNarrowBf16(const float* row, const float* mean, const RopeRow& rope, size_t pairs,
+                    uint16_t* out) {
+  std::vector<float> turned(row, row + 2 * pairs);
+  if (mean != nullptr) AddColumns(turned.data(), 1, 2 * pairs, mean, 1.0f);
+  TurnPairs(turned.data(), rope.cosines, rope.sines, pairs, /*interleaved=*/false);
+  NarrowBf16(turned.data(), out, 2 * pairs);
+}
+
 void FlipSigns(float* values, const uint32_t* signs, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     const uint32_t sign = (signs[i / 32] >> (i % 32)) << 31;
@@ -120,6 +134,8 @@ constexpr VectorOps kScalarOps = {
     .add_columns = AddColumns,
     .sum_columns = SumColumns,
     .turn_pairs = TurnPairs,
+    .widen_turn_bf16 = WidenTurnBf16,
+    .turn_narrow_bf16 = TurnNarrowBf16,
     .flip_signs = FlipSigns,
     .hadamard = Hadamard,
     .encode_e4m3 = EncodeE4M3,

@@ -20,16 +20,7 @@ const VectorOps& TargetVectorOps() { return VectorOpsOf(Isa::kScalar); }
 #else
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
-// At most 16 lanes: every count is a multiple of 16, and a sum has 32 lanes of its own.
-constexpr hn::CappedTag<float, 16> kF32;
-constexpr hn::RebindToUnsigned<decltype(kF32)> kU32;
-[[maybe_unused]] constexpr hn::RebindToSigned<decltype(kF32)> kI32;
-constexpr hn::Rebind<uint16_t, decltype(kF32)> kU16;
-constexpr hn::Rebind<uint8_t, decltype(kF32)> kU8;
-using F32 = hn::Vec<decltype(kF32)>;
-using U32 = hn::Vec<decltype(kU32)>;
+#include "kernels/codec/simd_lanes.inc"
 
 U32 MagnitudeBits(F32 value) {
   return hn::And(hn::BitCast(kU32, value), hn::Set(kU32, 0x7FFFFFFFu));
@@ -54,26 +45,37 @@ uint32_t MaxMagnitudeBits16(const uint16_t* values, size_t count) {
   return result;
 }
 
+// D is kF32 or narrower.
+template <class D>
+HWY_INLINE void StoreBf16(D d, hn::Vec<D> value, uint16_t* out) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<uint16_t, D> d16;
+  const auto bits = hn::BitCast(du, value);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(du, 0x7FFFu)), odd));
+  hn::StoreU(hn::TruncateTo(d16, rounded), d16, out);
+}
+
+template <class D>
+HWY_INLINE hn::Vec<D> LoadBf16(D d, const uint16_t* values) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<uint16_t, D> d16;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, values))));
+}
+
 void WidenBf16(const uint16_t* values, float* out, size_t count) {
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
-    const U32 wide = hn::PromoteTo(kU32, hn::LoadU(kU16, values + i));
-    hn::StoreU(hn::BitCast(kF32, hn::ShiftLeft<16>(wide)), kF32, out + i);
-  }
+  for (size_t i = 0; i < count; i += kLanes) hn::StoreU(LoadBf16(kF32, values + i), kF32, out + i);
 }
 
 void NarrowBf16(const float* values, uint16_t* out, size_t count) {
-  const U32 one = hn::Set(kU32, 1u), bias = hn::Set(kU32, 0x7FFFu);
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
-    const U32 bits = hn::BitCast(kU32, hn::LoadU(kF32, values + i));
-    const U32 odd = hn::And(hn::ShiftRight<16>(bits), one);
-    const U32 rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, bias), odd));
-    hn::StoreU(hn::TruncateTo(kU16, rounded), kU16, out + i);
+  for (size_t i = 0; i < count; i += kLanes) {
+    StoreBf16(kF32, hn::LoadU(kF32, values + i), out + i);
   }
 }
 
 void WidenFp16(const uint16_t* values, float* out, size_t count) {
   const U32 magnitude_mask = hn::Set(kU32, 0x7FFFu);
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
+  for (size_t i = 0; i < count; i += kLanes) {
     const U32 wide = hn::PromoteTo(kU32, hn::LoadU(kU16, values + i));
     const U32 sign = hn::ShiftLeft<31>(hn::ShiftRight<15>(wide));
     const F32 magnitude =
@@ -100,7 +102,7 @@ U32 NarrowMagnitude(U32 bits, uint32_t max_bits, uint32_t normal_bits, float sub
 }
 
 void NarrowFp16(const float* values, uint16_t* out, size_t count) {
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
+  for (size_t i = 0; i < count; i += kLanes) {
     const F32 value = hn::LoadU(kF32, values + i);
     const U32 sign = hn::ShiftLeft<15>(hn::ShiftRight<31>(hn::BitCast(kU32, value)));
     const U32 magnitude =
@@ -111,41 +113,25 @@ void NarrowFp16(const float* values, uint16_t* out, size_t count) {
 
 float MaxMagnitude(const float* values, size_t count) {
   U32 max = hn::Zero(kU32);  // magnitudes of finite numbers order as their bits
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
+  for (size_t i = 0; i < count; i += kLanes) {
     max = hn::Max(max, MagnitudeBits(hn::LoadU(kF32, values + i)));
   }
   HWY_ALIGN uint32_t each[16];
   hn::Store(max, kU32, each);
   uint32_t result = 0;
-  for (size_t i = 0; i < hn::Lanes(kU32); ++i) result = HWY_MAX(result, each[i]);
+  for (size_t i = 0; i < kLanes; ++i) result = HWY_MAX(result, each[i]);
   return FloatOfBits(result);
 }
 
 float Dot(const float* left, const float* right, size_t count) {
-  HWY_ALIGN float lanes[32] = {};
-  const size_t n = hn::Lanes(kF32);
-  for (size_t begin = 0; begin < 32; begin += n) {
-    F32 sum = hn::Zero(kF32);
-    for (size_t i = begin; i < count; i += 32) {
-      sum = hn::Add(sum, hn::Mul(hn::LoadU(kF32, left + i), hn::LoadU(kF32, right + i)));
-    }
-    hn::Store(sum, kF32, lanes + begin);
-  }
-  for (size_t half = 16; half >= n; half /= 2) {
-    for (size_t lane = 0; lane < half; lane += n) {
-      hn::Store(hn::Add(hn::Load(kF32, lanes + lane), hn::Load(kF32, lanes + lane + half)), kF32,
-                lanes + lane);
-    }
-  }
-  for (size_t half = HWY_MIN(n / 2, size_t{16}); half > 0; half /= 2) {
-    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-  }
-  return lanes[0];
+  return SumTree(count, [&](size_t i) HWY_ATTR {
+    return hn::Mul(hn::LoadU(kF32, left + i), hn::LoadU(kF32, right + i));
+  });
 }
 
 void Scale(float* values, size_t count, float factor) {
   const F32 by = hn::Set(kF32, factor);
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
+  for (size_t i = 0; i < count; i += kLanes) {
     hn::StoreU(hn::Mul(hn::LoadU(kF32, values + i), by), kF32, values + i);
   }
 }
@@ -154,21 +140,32 @@ void AddColumns(float* rows, size_t row_count, size_t width, const float* column
   const F32 by = hn::Set(kF32, sign);
   for (size_t row = 0; row < row_count; ++row) {
     float* values = rows + row * width;
-    for (size_t i = 0; i < width; i += hn::Lanes(kF32)) {
+    for (size_t i = 0; i < width; i += kLanes) {
       const F32 addend = hn::Mul(by, hn::LoadU(kF32, columns + i));
       hn::StoreU(hn::Add(hn::LoadU(kF32, values + i), addend), kF32, values + i);
     }
   }
 }
 
-void SumColumns(const float* rows, size_t row_count, size_t width, float* sums) {
-  for (size_t i = 0; i < width; i += hn::Lanes(kF32)) {
-    F32 sum = hn::LoadU(kF32, sums + i);
-    for (size_t row = 0; row < row_count; ++row) {
-      sum = hn::Add(sum, hn::LoadU(kF32, rows + row * width + i));
+// kCount vectors of columns at once: as many chains of additions as overlap.
+template <size_t kCount>
+void SumSomeColumns(const float* rows, size_t row_count, size_t width, float* sums) {
+  F32 sum[kCount];
+  for (size_t i = 0; i < kCount; ++i) sum[i] = hn::LoadU(kF32, sums + i * kLanes);
+  for (size_t row = 0; row < row_count; ++row) {
+    for (size_t i = 0; i < kCount; ++i) {
+      sum[i] = hn::Add(sum[i], hn::LoadU(kF32, rows + row * width + i * kLanes));
     }
-    hn::StoreU(sum, kF32, sums + i);
   }
+  for (size_t i = 0; i < kCount; ++i) hn::StoreU(sum[i], kF32, sums + i * kLanes);
+}
+
+void SumColumns(const float* rows, size_t row_count, size_t width, float* sums) {
+  size_t i = 0;
+  for (; i + 8 * kLanes <= width; i += 8 * kLanes) {
+    SumSomeColumns<8>(rows + i, row_count, width, sums + i);
+  }
+  for (; i < width; i += kLanes) SumSomeColumns<1>(rows + i, row_count, width, sums + i);
 }
 
 void TurnInterleaved(float* row, const float* cosines, const float* sines, size_t pairs) {
@@ -184,24 +181,67 @@ void TurnInterleaved(float* row, const float* cosines, const float* sines, size_
 }
 
 template <class D>
-void TurnHalves(D d, float* row, const float* cosines, const float* sines, size_t pairs) {
-  for (size_t pair = 0; pair < pairs; pair += hn::Lanes(d)) {
-    const auto x = hn::LoadU(d, row + pair), y = hn::LoadU(d, row + pairs + pair);
-    const auto cosine = hn::LoadU(d, cosines + pair), sine = hn::LoadU(d, sines + pair);
-    hn::StoreU(hn::Sub(hn::Mul(x, cosine), hn::Mul(y, sine)), d, row + pair);
-    hn::StoreU(hn::Add(hn::Mul(x, sine), hn::Mul(y, cosine)), d, row + pairs + pair);
+struct Pair {
+  hn::Vec<D> x, y;
+};
+
+template <class D>
+HWY_INLINE Pair<D> Turned(D d, const Pair<D>& pair, const float* cosines, const float* sines) {
+  const auto cosine = hn::LoadU(d, cosines), sine = hn::LoadU(d, sines);
+  return {hn::Sub(hn::Mul(pair.x, cosine), hn::Mul(pair.y, sine)),
+          hn::Add(hn::Mul(pair.x, sine), hn::Mul(pair.y, cosine))};
+}
+
+// Runs turn(d, j) for the pairs from j on, with the widest vectors that divide them.
+template <class Turn>
+HWY_INLINE void ForPairs(size_t pairs, const Turn& turn) {
+  if (pairs % kLanes == 0) {
+    for (size_t j = 0; j < pairs; j += kLanes) turn(kF32, j);
+    return;
   }
+  const hn::CappedTag<float, 8> d;
+  for (size_t j = 0; j < pairs; j += hn::Lanes(d)) turn(d, j);
 }
 
 void TurnPairs(float* row, const float* cosines, const float* sines, size_t pairs,
                bool interleaved) {
   if (interleaved) return TurnInterleaved(row, cosines, sines, pairs);
-  if (pairs % hn::Lanes(kF32) == 0) return TurnHalves(kF32, row, cosines, sines, pairs);
-  TurnHalves(hn::CappedTag<float, 8>(), row, cosines, sines, pairs);
+  ForPairs(pairs, [&](auto d, size_t j) HWY_ATTR {
+    using D = decltype(d);
+    const Pair<D> pair{hn::LoadU(d, row + j), hn::LoadU(d, row + pairs + j)};
+    const Pair<D> turned = Turned(d, pair, cosines + j, sines + j);
+    hn::StoreU(turned.x, d, row + j);
+    hn::StoreU(turned.y, d, row + pairs + j);
+  });
+}
+
+void WidenTurnBf16(const uint16_t* row, const RopeRow& rope, size_t pairs, float* out) {
+  ForPairs(pairs, [&](auto d, size_t j) HWY_ATTR {
+    using D = decltype(d);
+    const Pair<D> pair{LoadBf16(d, row + j), LoadBf16(d, row + pairs + j)};
+    const Pair<D> turned = Turned(d, pair, rope.cosines + j, rope.sines + j);
+    hn::StoreU(turned.x, d, out + j);
+    hn::StoreU(turned.y, d, out + pairs + j);
+  });
+}
+
+void TurnNarrowBf16(const float* row, const float* mean, const RopeRow& rope, size_t pairs,
+                    uint16_t* out) {
+  ForPairs(pairs, [&](auto d, size_t j) HWY_ATTR {
+    using D = decltype(d);
+    Pair<D> pair{hn::LoadU(d, row + j), hn::LoadU(d, row + pairs + j)};
+    if (mean != nullptr) {
+      pair.x = hn::Add(pair.x, hn::LoadU(d, mean + j));
+      pair.y = hn::Add(pair.y, hn::LoadU(d, mean + pairs + j));
+    }
+    const Pair<D> turned = Turned(d, pair, rope.cosines + j, rope.sines + j);
+    StoreBf16(d, turned.x, out + j);
+    StoreBf16(d, turned.y, out + pairs + j);
+  });
 }
 
 void FlipSigns(float* values, const uint32_t* signs, size_t count) {
-  const size_t lanes = hn::Lanes(kF32);
+  const size_t lanes = kLanes;
   const U32 sign_bit = hn::Set(kU32, 0x80000000u);
   const U32 lane = hn::Iota(kU32, 0u);
   for (size_t i = 0; i < count; i += lanes) {
@@ -224,17 +264,17 @@ F32 Butterfly(F32 value, F32 partner) {
 F32 HadamardWithin(F32 value) {
   value = Butterfly<1>(value, hn::Shuffle2301(value));
   value = Butterfly<2>(value, hn::Shuffle1032(value));
-  if constexpr (hn::MaxLanes(kF32) >= 8) {
+  if constexpr (kLanes >= 8) {
     value = Butterfly<4>(value, hn::SwapAdjacentBlocks(value));
   }
-  if constexpr (hn::MaxLanes(kF32) >= 16) {
+  if constexpr (kLanes >= 16) {
     value = Butterfly<8>(value, hn::ConcatLowerUpper(kF32, value, value));
   }
   return value;
 }
 
 void Hadamard(float* values, size_t count) {
-  const size_t lanes = hn::Lanes(kF32);
+  const size_t lanes = kLanes;
   for (size_t i = 0; i < count; i += lanes) {
     hn::StoreU(HadamardWithin(hn::LoadU(kF32, values + i)), kF32, values + i);
   }
@@ -253,7 +293,7 @@ template <int kShift>
 void EncodeFp8(const float* values, float factor, uint8_t* out, size_t count, uint32_t max_bits,
                uint32_t normal_bits, float subnormal_shift, uint32_t rebias) {
   const F32 by = hn::Set(kF32, factor);
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
+  for (size_t i = 0; i < count; i += kLanes) {
     const F32 value = hn::Mul(hn::LoadU(kF32, values + i), by);
     const U32 sign = hn::ShiftLeft<7>(hn::ShiftRight<31>(hn::BitCast(kU32, value)));
     const U32 magnitude = NarrowMagnitude<kShift>(MagnitudeBits(value), max_bits, normal_bits,
@@ -273,7 +313,7 @@ void EncodeE5M2(const float* values, float factor, uint8_t* out, size_t count) {
 template <int kShift>
 void DecodeFp8(const uint8_t* codes, float scale, float* out, size_t count, float unbias) {
   const F32 by = hn::Set(kF32, scale), up = hn::Set(kF32, unbias);
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
+  for (size_t i = 0; i < count; i += kLanes) {
     const U32 wide = hn::PromoteTo(kU32, hn::LoadU(kU8, codes + i));
     const U32 sign = hn::ShiftLeft<31>(hn::ShiftRight<7>(wide));
     const U32 magnitude = hn::ShiftLeft<kShift>(hn::And(wide, hn::Set(kU32, 0x7Fu)));
@@ -305,6 +345,8 @@ const VectorOps& TargetVectorOps() {
       .add_columns = AddColumns,
       .sum_columns = SumColumns,
       .turn_pairs = TurnPairs,
+      .widen_turn_bf16 = WidenTurnBf16,
+      .turn_narrow_bf16 = TurnNarrowBf16,
       .flip_signs = FlipSigns,
       .hadamard = Hadamard,
       .encode_e4m3 = EncodeE4M3,

@@ -185,6 +185,27 @@ TEST(VectorOpsTest, TransformsEqualTheScalarOnes) {
   });
 }
 
+TEST(VectorOpsTest, FusedTurnsEqualTheScalarOnes) {
+  ForEachTarget([&] {
+    const VectorOps& simd = VectorOpsOf(Isa::kSimd);
+    for (const size_t pairs : {8u, 24u, 40u, 64u}) {
+      const std::vector<float> row = Mixed(2 * pairs, 1), mean = Mixed(2 * pairs, 2);
+      const std::vector<float> cosines = Mixed(pairs, 3), sines = Mixed(pairs, 4);
+      const RopeRow rope{cosines.data(), sines.data()};
+      std::vector<uint16_t> want(2 * pairs), got(2 * pairs);
+      for (const float* means : {static_cast<const float*>(nullptr), mean.data()}) {
+        Scalar().turn_narrow_bf16(row.data(), means, rope, pairs, want.data());
+        simd.turn_narrow_bf16(row.data(), means, rope, pairs, got.data());
+        EXPECT_TRUE(SameBytes(want, got)) << pairs;
+      }
+      std::vector<float> want_row(2 * pairs), got_row(2 * pairs);
+      Scalar().widen_turn_bf16(want.data(), rope, pairs, want_row.data());
+      simd.widen_turn_bf16(want.data(), rope, pairs, got_row.data());
+      EXPECT_TRUE(SameBytes(want_row, got_row)) << pairs;
+    }
+  });
+}
+
 TEST(VectorOpsTest, HadamardTwiceMultipliesByTheSize) {
   std::vector<float> values(64);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i) - 20;

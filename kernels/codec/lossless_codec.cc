@@ -181,12 +181,14 @@ std::optional<uint64_t> LosslessCodec::Encode(const TileContext& context, TileSh
   uint8_t table_bytes[kTableBytesMax];
   const size_t table_size = WriteTable(table, table_bytes);
   uint32_t ranges[kSymbolsMax], reciprocals[kSymbolsMax];
-  FillRansRanges(table.span(), ranges + table.first, reciprocals + table.first);
+  FillRansRanges(table.span(), ranges, reciprocals);
+  // A small alphabet, counted from its first symbol, stays in registers.
+  for (size_t i = 0; i < planes.elements; ++i) exponents[i] -= table.first;
   // The stream may turn out too long for `out`.
   workspace.words.resize(
       std::max(workspace.words.size(), RansBytesMax(planes.elements) / sizeof(uint32_t) + 1));
   auto* stream = reinterpret_cast<std::byte*>(workspace.words.data());
-  const RansTables tables{.ranges = ranges, .reciprocals = reciprocals, .alphabet = kSymbolsMax};
+  const RansTables tables{.ranges = ranges, .reciprocals = reciprocals, .alphabet = table.size};
   const size_t stream_size =
       RansOpsOf(context.isa).encode(tables, exponents, planes.elements, stream);
   const uint64_t bytes = planes.bytes + table_size + stream_size;

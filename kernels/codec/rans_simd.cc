@@ -233,25 +233,57 @@ HWY_INLINE V MulHigh32(D d, V left, V right) {
   return hn::OddEven(odd, hn::Shuffle2301(even));
 }
 
+// Words by symbol: kVectors vectors of them in registers, looked up by the low bits of the symbol and chosen by the
+// high ones; 0: gathered from memory.
+template <class S, size_t kVectors>
+class Words32 {
+ public:
+  HWY_INLINE Words32(const uint32_t* words, size_t count) : words_(words) {
+    if constexpr (kVectors > 0) {
+      HWY_ALIGN uint32_t padded[kVectors * S::kN] = {};
+      std::memcpy(padded, words, count * sizeof(uint32_t));
+      for (size_t v = 0; v < kVectors; ++v) held_[v] = hn::Load(S::d, padded + v * S::kN);
+    }
+  }
+  HWY_INLINE typename S::V operator()(typename S::V index) const {
+    if constexpr (kVectors == 0) {
+      return hn::GatherIndex(S::d, words_, hn::BitCast(S::di, index));
+    } else {
+      const auto low = hn::And(index, hn::Set(S::d, static_cast<uint32_t>(S::kN - 1)));
+      const auto within = hn::IndicesFromVec(S::d, low);
+      auto found = hn::TableLookupLanes(held_[0], within);
+      for (size_t v = 1; v < kVectors; ++v) {
+        const auto first = hn::Set(S::d, static_cast<uint32_t>(v * S::kN));
+        found =
+            hn::IfThenElse(NotLess<S>(index, first), hn::TableLookupLanes(held_[v], within), found);
+      }
+      return found;
+    }
+  }
+
+ private:
+  const uint32_t* words_;
+  typename S::V held_[kVectors > 0 ? kVectors : 1];
+};
+
+template <class S, size_t kVectors>
+struct EncoderTables {
+  explicit EncoderTables(const RansTables& tables)
+      : ranges(tables.ranges, tables.alphabet), reciprocals(tables.reciprocals, tables.alphabet) {}
+  Words32<S, kVectors> ranges;
+  Words32<S, kVectors> reciprocals;
+};
+
 // One step backwards: words end at `at`; up to 16 bytes before them are overwritten.
-template <size_t kLanes, bool kMixed>
-HWY_INLINE std::byte* EncodeStep(const RansTables& tables, const Column& column,
-                                 typename Step<kLanes>::V* x, const uint8_t* symbols,
-                                 std::byte* at) {
-  using S = Step<kLanes>;
-  typename S::V entries[S::kVectors], ranges[S::kVectors];
+template <class S, size_t kVectors>
+HWY_INLINE std::byte* EncodeStep(const EncoderTables<S, kVectors>& tables,
+                                 const typename S::V* entries, typename S::V* x, std::byte* at) {
+  typename S::V ranges[S::kVectors];
   typename S::M full[S::kVectors];
   for (size_t v = 0; v < S::kVectors; ++v) {
-    auto entry = hn::PromoteTo(S::d, hn::LoadU(S::d8, symbols + v * S::kN));
-    if constexpr (kMixed) {
-      const auto table = hn::LoadU(S::d, column.Tables() + v * S::kN);
-      entry = hn::Add(entry, hn::Mul(table, hn::Set(S::d, tables.alphabet)));
-    }
-    entries[v] = entry;
-    ranges[v] = hn::GatherIndex(S::d, tables.ranges, hn::BitCast(S::di, entry));
+    ranges[v] = tables.ranges(entries[v]);
     const auto frequency = hn::ShiftRight<kRansScaleBits>(ranges[v]);
-    const auto top = hn::ShiftRight<32 - kRansScaleBits>(x[v]);
-    full[v] = NotLess<S>(top, frequency);
+    full[v] = NotLess<S>(hn::ShiftRight<32 - kRansScaleBits>(x[v]), frequency);
   }
   uint8_t bits[S::kGroups];
   GroupBits<S>(full, bits);
@@ -263,11 +295,9 @@ HWY_INLINE std::byte* EncodeStep(const RansTables& tables, const Column& column,
   }
   for (size_t v = 0; v < S::kVectors; ++v) {
     const auto state = hn::IfThenElse(full[v], hn::ShiftRight<16>(x[v]), x[v]);
-    const auto reciprocal =
-        hn::GatherIndex(S::d, tables.reciprocals, hn::BitCast(S::di, entries[v]));
     const auto frequency = hn::ShiftRight<kRansScaleBits>(ranges[v]);
     const auto start = hn::And(ranges[v], hn::Set(S::d, kRansScale - 1));
-    auto quotient = MulHigh32(S::d, state, reciprocal);
+    auto quotient = MulHigh32(S::d, state, tables.reciprocals(entries[v]));
     const auto rest = hn::Sub(state, hn::Mul(quotient, frequency));  // below twice the frequency
     const auto one = hn::IfThenElseZero(NotLess<S>(rest, frequency), hn::Set(S::d, 1u));
     quotient = hn::Add(quotient, one);
@@ -277,7 +307,7 @@ HWY_INLINE std::byte* EncodeStep(const RansTables& tables, const Column& column,
   return at;
 }
 
-template <size_t kLanes, bool kMixed>
+template <size_t kLanes, bool kMixed, size_t kVectors>
 size_t EncodeLanes(const RansTables& tables, const uint8_t* symbols, size_t count, std::byte* out) {
   using S = Step<kLanes>;
   HWY_ALIGN uint32_t states[kLanes];
@@ -287,24 +317,46 @@ size_t EncodeLanes(const RansTables& tables, const uint8_t* symbols, size_t coun
   for (; i % kLanes != 0; --i) {
     rans::EncodeSymbol(tables, i - 1, symbols[i - 1], states[(i - 1) % kLanes], at);
   }
-  typename S::V x[S::kVectors];
+  typename S::V x[S::kVectors], entries[S::kVectors];
   for (size_t v = 0; v < S::kVectors; ++v) x[v] = hn::Load(S::d, states + v * S::kN);
+  const EncoderTables<S, kVectors> words(tables);
   Column column(tables);
   if constexpr (kMixed) column.Seek(i);
   for (; i > 0; i -= kLanes) {
     if constexpr (kMixed) column.Back(kLanes);
-    at = EncodeStep<kLanes, kMixed>(tables, column, x, symbols + i - kLanes, at);
+    for (size_t v = 0; v < S::kVectors; ++v) {
+      entries[v] = hn::PromoteTo(S::d, hn::LoadU(S::d8, symbols + i - kLanes + v * S::kN));
+      if constexpr (kMixed) {
+        const auto table = hn::LoadU(S::d, column.Tables() + v * S::kN);
+        entries[v] = hn::Add(entries[v], hn::Mul(table, hn::Set(S::d, tables.alphabet)));
+      }
+    }
+    at = EncodeStep<S, kVectors>(words, entries, x, at);
   }
   for (size_t v = 0; v < S::kVectors; ++v) hn::Store(x[v], S::d, states + v * S::kN);
   return rans::Finish(states, count, at, out);
 }
 
-size_t Encode(const RansTables& tables, const uint8_t* symbols, size_t count, std::byte* out) {
-  const bool mixed = tables.table_of != nullptr;
-  if (RansLanes(count) == 8) {
-    return (mixed ? EncodeLanes<8, true> : EncodeLanes<8, false>)(tables, symbols, count, out);
+template <size_t kLanes>
+size_t EncodeBy(const RansTables& tables, const uint8_t* symbols, size_t count, std::byte* out) {
+  if (tables.table_of != nullptr) {
+    return EncodeLanes<kLanes, true, 0>(tables, symbols, count, out);
   }
-  return (mixed ? EncodeLanes<32, true> : EncodeLanes<32, false>)(tables, symbols, count, out);
+  constexpr size_t kN = Step<kLanes>::kN;
+  if (kN >= 8 && tables.alphabet <= kN) {
+    return EncodeLanes<kLanes, false, 1>(tables, symbols, count, out);
+  }
+  if (kN >= 8 && tables.alphabet <= 2 * kN) {
+    return EncodeLanes<kLanes, false, 2>(tables, symbols, count, out);
+  }
+  if (kN >= 8 && tables.alphabet <= 4 * kN) {
+    return EncodeLanes<kLanes, false, 4>(tables, symbols, count, out);
+  }
+  return EncodeLanes<kLanes, false, 0>(tables, symbols, count, out);
+}
+
+size_t Encode(const RansTables& tables, const uint8_t* symbols, size_t count, std::byte* out) {
+  return (RansLanes(count) == 8 ? EncodeBy<8> : EncodeBy<32>)(tables, symbols, count, out);
 }
 
 }  // namespace

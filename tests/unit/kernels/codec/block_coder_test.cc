@@ -191,5 +191,47 @@ TEST(BlockCoderTest, DecodesIntoPages) {
   EXPECT_EQ(flat, want);
 }
 
+// Codecs of varying size begin their streams with a table of tile sizes.
+TEST(BlockCoderTest, StreamsOfVaryingSizeRoundTrip) {
+  for (const char* plan : {"lossless", "compact", "compact2", "cachegen"}) {
+    SCOPED_TRACE(plan);
+    const KvShape shape = AttentionShape();
+    const auto raw = GaussianBlock(shape, 10);
+    BlockRecipe recipe = RecipeOf(plan);
+    recipe.sinks = 4;
+    BlockCoder simd, scalar(Isa::kScalar);
+    const auto block = simd.Encode(recipe, IdentityAt(0), shape, raw);
+    EXPECT_EQ(block.coded_streams, 6u);
+    EXPECT_LT(block.frame.size(), raw.size());
+    EXPECT_EQ(scalar.Encode(recipe, IdentityAt(0), shape, raw).frame, block.frame);
+    const auto back = Decoded(block.frame);
+    EXPECT_EQ(back == raw, std::string_view(plan) == "lossless");
+    EXPECT_EQ(std::memcmp(back.data(), raw.data(), size_t{4} * shape.kv_heads * 128), 0);
+  }
+}
+
+TEST(BlockCoderTest, RefusesTilesThatDoNotFillTheirStream) {
+  const KvShape shape = AttentionShape();
+  BlockCoder coder;
+  const auto block =
+      coder.Encode(RecipeOf("lossless"), IdentityAt(64), shape, GaussianBlock(shape, 11));
+  const FrameView view = Parsed(block.frame);
+  const StreamEntry& stream = view.streams()[0];
+  std::vector<std::byte> bytes(stream.bytes);
+  std::memcpy(bytes.data(), block.frame.data() + stream.offset, stream.bytes);
+  std::vector<std::byte> out(RawBytes(shape).value());
+  const RawTarget target(shape, out);
+  EXPECT_TRUE(coder.DecodeStream(view, 0, bytes, target));
+  uint32_t sizes[2];
+  std::memcpy(sizes, bytes.data(), sizeof(sizes));
+  for (const uint32_t size : {0u, 1u, sizes[0] - 16, sizes[0] + 16, 0xFFFFFFFFu}) {
+    for (const size_t head : {0, 1}) {
+      std::vector<std::byte> damaged = bytes;
+      std::memcpy(damaged.data() + head * 4, &size, 4);
+      EXPECT_FALSE(coder.DecodeStream(view, 0, damaged, target)) << size;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace larder

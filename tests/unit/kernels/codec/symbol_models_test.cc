@@ -2,8 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <numeric>
+#include <utility>
+
+#include "kernels/codec/cachegen_quantiser.h"
 
 namespace larder {
 namespace {
@@ -46,10 +50,33 @@ TEST(SymbolModelsTest, LaplaceFrequenciesFallByOneFactorPerStep) {
   }
 }
 
-// A tile decodes by these numbers: they may never change, on no machine.
+// FNV-1a over words.
+uint64_t Mixed(uint64_t hash, uint32_t word) { return (hash ^ word) * 0x100000001B3ull; }
+constexpr uint64_t kMixStart = 0xCBF29CE484222325ull;
+
+// Tiles decode by these numbers: they may never change, on no machine.
 TEST(SymbolModelsTest, GivesTheGoldenFrequencies) {
   EXPECT_EQ(GaussianModel(1.0 / 1.264, 4).frequencies,
             (std::vector<uint32_t>{1, 3, 115, 961, 1936, 961, 115, 3, 1}));
+  uint64_t uniform = kMixStart;
+  const std::pair<double, int> grids[] = {{1.264, 4}, {0.655, 7}, {0.339, 13}, {0.174, 25}};
+  for (const auto& [step, limit] : grids) {
+    const SymbolModel model = GaussianModel(1.0 / step, limit);
+    for (const uint32_t frequency : model.frequencies) uniform = Mixed(uniform, frequency);
+    for (const float centroid : model.centroids) {
+      uniform = Mixed(uniform, std::bit_cast<uint32_t>(centroid));
+    }
+  }
+  EXPECT_EQ(uniform, 0x65487F92E8625633ull);
+  for (const uint8_t bits : {4, 5}) {
+    uint64_t cachegen = kMixStart;
+    for (uint32_t table = 0; table < kCacheGenTables; ++table) {
+      for (const uint32_t frequency : CacheGenFrequencies(bits, table)) {
+        cachegen = Mixed(cachegen, frequency);
+      }
+    }
+    EXPECT_EQ(cachegen, bits == 4 ? 0xEFD386756A148FEFull : 0xB358463AC6526861ull);
+  }
 }
 
 TEST(SymbolModelsTest, SetKeepsTablesOneBehindTheOther) {

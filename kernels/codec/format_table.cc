@@ -21,15 +21,12 @@ constexpr StreamCodec Fp8(uint8_t variant) {
   return codec;
 }
 
-// Of signs and random matrices; a constant, as blocks must be shared. "larder" in ASCII.
-constexpr uint64_t kSeed = 0x6C6172646572;
-
 constexpr StreamCodec Rotated(CodecId id, uint8_t bits, uint8_t variant) {
   StreamCodec codec{id, {}};
   codec.params.transform = kTransformRotate;
   codec.params.bits = bits;
   codec.params.variant = variant;
-  codec.params.seed = kSeed;
+  codec.params.seed = kCodecSeed;
   return codec;
 }
 
@@ -48,7 +45,7 @@ constexpr StreamCodec Qjl(uint16_t size) {
   StreamCodec codec{CodecId::kQjl, {}};
   codec.params.bits = 1;
   codec.params.boosted = size;
-  codec.params.seed = kSeed;
+  codec.params.seed = kCodecSeed;
   return codec;
 }
 

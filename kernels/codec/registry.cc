@@ -179,6 +179,9 @@ std::optional<StreamCodec> ReadDescriptor(const CodecDescriptor& descriptor) {
   std::memcpy(&codec.params, descriptor.params.data(), sizeof(CodecParams));
   const CodecParams& params = codec.params;
   if (params.reserved != 0 || params.reserved1 != 0 || !RopeFieldsHold(params)) return std::nullopt;
+  // A new seed costs its reader a random matrix, up to 60 ms: frames may not choose their own.
+  const bool has_matrix = codec.id == CodecId::kTurboProd || codec.id == CodecId::kQjl;
+  if (has_matrix && params.seed != kCodecSeed) return std::nullopt;
   return codec;
 }
 

@@ -27,6 +27,9 @@ struct StreamCodec {
   friend bool operator==(const StreamCodec&, const StreamCodec&) = default;
 };
 
+// Of signs and random matrices; a constant, as blocks must be shared. "larder" in ASCII.
+inline constexpr uint64_t kCodecSeed = 0x6C6172646572;
+
 struct CodecPlan {
   std::string name;
   StreamCodec key;    // keys of attention

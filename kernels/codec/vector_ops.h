@@ -50,8 +50,6 @@ struct VectorOps {
   void (*widen_turn_bf16)(const uint16_t* row, const RopeRow& rope, size_t pairs, float* out);
   void (*turn_narrow_bf16)(const float* row, const float* mean, const RopeRow& rope, size_t pairs,
                            uint16_t* out);
-  // Flips the sign of values[i] where bit i of `signs` (little-endian words) is set.
-  void (*flip_signs)(float* values, const uint32_t* signs, size_t count);
   // Walsh-Hadamard transform in place, unnormalised, in the order h = 1, 2, 4, ...; `count` is a
   // power of two from 16.
   void (*hadamard)(float* values, size_t count);

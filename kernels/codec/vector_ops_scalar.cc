@@ -88,13 +88,6 @@ void TurnNarrowBf16(const float* row, const float* mean, const RopeRow& rope, si
   NarrowBf16(turned.data(), out, 2 * pairs);
 }
 
-void FlipSigns(float* values, const uint32_t* signs, size_t count) {
-  for (size_t i = 0; i < count; ++i) {
-    const uint32_t sign = (signs[i / 32] >> (i % 32)) << 31;
-    values[i] = FloatOfBits(BitsOf(values[i]) ^ sign);
-  }
-}
-
 void Hadamard(float* values, size_t count) {
   for (size_t half = 1; half < count; half *= 2) {
     for (size_t i = 0; i < count; ++i) {
@@ -136,7 +129,6 @@ constexpr VectorOps kScalarOps = {
     .turn_pairs = TurnPairs,
     .widen_turn_bf16 = WidenTurnBf16,
     .turn_narrow_bf16 = TurnNarrowBf16,
-    .flip_signs = FlipSigns,
     .hadamard = Hadamard,
     .encode_e4m3 = EncodeE4M3,
     .decode_e4m3 = DecodeE4M3,

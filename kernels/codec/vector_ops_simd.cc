@@ -240,18 +240,6 @@ void TurnNarrowBf16(const float* row, const float* mean, const RopeRow& rope, si
   });
 }
 
-void FlipSigns(float* values, const uint32_t* signs, size_t count) {
-  const size_t lanes = kLanes;
-  const U32 sign_bit = hn::Set(kU32, 0x80000000u);
-  const U32 lane = hn::Iota(kU32, 0u);
-  for (size_t i = 0; i < count; i += lanes) {
-    const U32 word = hn::Set(kU32, signs[i / 32] >> (i % 32));
-    const U32 flip = hn::And(hn::ShiftLeft<31>(hn::Shr(word, lane)), sign_bit);
-    const U32 bits = hn::BitCast(kU32, hn::LoadU(kF32, values + i));
-    hn::StoreU(hn::BitCast(kF32, hn::Xor(bits, flip)), kF32, values + i);
-  }
-}
-
 // One butterfly within a vector: `partner` holds, in each lane, the value at the lane's index with
 // bit kHalf flipped. Lanes with the bit set become partner - value.
 template <unsigned kHalf>
@@ -347,7 +335,6 @@ const VectorOps& TargetVectorOps() {
       .turn_pairs = TurnPairs,
       .widen_turn_bf16 = WidenTurnBf16,
       .turn_narrow_bf16 = TurnNarrowBf16,
-      .flip_signs = FlipSigns,
       .hadamard = Hadamard,
       .encode_e4m3 = EncodeE4M3,
       .decode_e4m3 = DecodeE4M3,

@@ -100,6 +100,16 @@ TEST(RegistryTest, DescriptorsSurviveTheRoundTripAndRefuseOddOnes) {
   EXPECT_FALSE(ReadDescriptor(DescriptorOf(odd)));
 }
 
+TEST(RegistryTest, FramesMayNotChooseTheSeedOfAMatrix) {
+  std::string why;
+  for (const char* name : {"turbo_prod3", "qjl"}) {
+    StreamCodec codec = ParsePlan(name, &why)->key;
+    EXPECT_TRUE(ReadDescriptor(DescriptorOf(codec))) << name;
+    codec.params.seed ^= 1;
+    EXPECT_FALSE(ReadDescriptor(DescriptorOf(codec))) << name;
+  }
+}
+
 TEST(RegistryTest, PlansClaimTheFidelityOfTheirWorstStream) {
   std::string why;
   EXPECT_EQ(FidelityOf(*ParsePlan("raw", &why)), Fidelity::kExact);

@@ -167,12 +167,8 @@ TEST(VectorOpsTest, TransformsEqualTheScalarOnes) {
     }
     for (const size_t count : {16u, 48u, 80u, 128u, 576u}) {
       std::vector<float> want = Mixed(count * 3, count + 7), got = want;
-      std::vector<uint32_t> signs((count + 31) / 32);
-      std::mt19937_64 random(count);
-      for (uint32_t& word : signs) word = static_cast<uint32_t>(random());
       const std::vector<float> cosines = Mixed(count, 3), sines = Mixed(count, 4);
       const auto run = [&](const VectorOps& ops, std::vector<float>& values) {
-        ops.flip_signs(values.data(), signs.data(), count);
         ops.turn_pairs(values.data(), cosines.data(), sines.data(), count / 2, false);
         ops.turn_pairs(values.data(), cosines.data(), sines.data(), count / 2, true);
         ops.add_columns(values.data(), 3, count, cosines.data(), -1.0f);

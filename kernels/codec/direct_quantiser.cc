@@ -42,7 +42,15 @@ std::optional<uint64_t> DirectCodec::Encode(const TileContext& context, TileShap
   if (context.params.transform != 0) {
     return transformed_.Encode(context, shape, source, workspace, out);
   }
-  const QuantiserContext quantiser_context{context.params, shape,       0.0f,
+  float max_magnitude = 0;
+  if (quantiser_.UsesMaxMagnitude()) {
+    const uint32_t bits = MaxMagnitudeBits(VectorOpsOf(context.isa), shape, source);
+    const bool bf16 = context.dtype == Dtype::kBf16;
+    if (bits >= (bf16 ? kBf16Infinity : kFp16Infinity)) return std::nullopt;
+    const auto magnitude = static_cast<uint16_t>(bits);
+    max_magnitude = bf16 ? FloatOfBf16(magnitude) : FloatOfFp16(magnitude);
+  }
+  const QuantiserContext quantiser_context{context.params, shape,       max_magnitude,
                                            context.layer,  context.isa, workspace};
   const uint32_t step = PortionRows(quantiser_, context.params, shape);
   SourcePointers pointers;

@@ -27,7 +27,7 @@ class DirectQuantiser : public RowQuantiser {
 // QuantiserCodec that spares the fp32 rows when there is no transform. Same layout, same bytes.
 class DirectCodec final : public TileCodec {
  public:
-  // `quantiser` outlives it and does not use the tile's largest magnitude.
+  // `quantiser` outlives it.
   explicit DirectCodec(const DirectQuantiser& quantiser)
       : quantiser_(quantiser), transformed_(quantiser) {}
 

@@ -10,22 +10,22 @@
 // Source  OCP 8-bit floating point specification, 2023.
 #pragma once
 
-#include "kernels/codec/row_quantiser.h"
+#include "kernels/codec/direct_quantiser.h"
 
 namespace larder {
 
 inline constexpr uint8_t kFp8E5M2 = 1;
 inline constexpr uint8_t kFp8PowerOfTwo = 2;
 
-class Fp8Quantiser final : public RowQuantiser {
+class Fp8Quantiser final : public DirectQuantiser {
  public:
   bool Accepts(const CodecParams& params, TileShape shape) const override;
   uint64_t Bytes(const CodecParams& params, TileShape shape) const override;
   bool UsesMaxMagnitude() const override { return true; }
-  bool Encode(const QuantiserContext& context, uint32_t begin, uint32_t count, float* rows,
-              std::byte* out) const override;
-  void Decode(const QuantiserContext& context, uint32_t begin, uint32_t count, const std::byte* in,
-              float* rows) const override;
+  bool EncodeRows(const QuantiserContext& context, uint32_t begin, uint32_t count,
+                  const SourceElements& source, std::byte* out) const override;
+  void DecodeRows(const QuantiserContext& context, uint32_t begin, uint32_t count,
+                  const std::byte* in, const TargetElements& target) const override;
 };
 
 }  // namespace larder

@@ -30,7 +30,7 @@ struct CodecRow {
 std::span<const CodecRow> Codecs() {
   static const LosslessCodec lossless;
   static const Fp8Quantiser fp8;
-  static const QuantiserCodec fp8_codec(fp8);
+  static const DirectCodec fp8_codec(fp8);
   static const TurboQuantiser turbo;
   static const QuantiserCodec turbo_codec(turbo);
   static const TurboProdQuantiser turbo_prod;

@@ -53,12 +53,6 @@ struct VectorOps {
   // Walsh-Hadamard transform in place, unnormalised, in the order h = 1, 2, 4, ...; `count` is a
   // power of two from 16.
   void (*hadamard)(float* values, size_t count);
-
-  // out[i] = fp8(values[i] * factor), saturating; and back, times `scale`.
-  void (*encode_e4m3)(const float* values, float factor, uint8_t* out, size_t count);
-  void (*decode_e4m3)(const uint8_t* codes, float scale, float* out, size_t count);
-  void (*encode_e5m2)(const float* values, float factor, uint8_t* out, size_t count);
-  void (*decode_e5m2)(const uint8_t* codes, float scale, float* out, size_t count);
 };
 
 const VectorOps& VectorOpsOf(Isa isa);

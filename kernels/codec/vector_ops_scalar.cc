@@ -99,22 +99,6 @@ void Hadamard(float* values, size_t count) {
   }
 }
 
-void EncodeE4M3(const float* values, float factor, uint8_t* out, size_t count) {
-  for (size_t i = 0; i < count; ++i) out[i] = Fp8E4M3OfFloat(values[i] * factor);
-}
-
-void DecodeE4M3(const uint8_t* codes, float scale, float* out, size_t count) {
-  for (size_t i = 0; i < count; ++i) out[i] = FloatOfFp8E4M3(codes[i]) * scale;
-}
-
-void EncodeE5M2(const float* values, float factor, uint8_t* out, size_t count) {
-  for (size_t i = 0; i < count; ++i) out[i] = Fp8E5M2OfFloat(values[i] * factor);
-}
-
-void DecodeE5M2(const uint8_t* codes, float scale, float* out, size_t count) {
-  for (size_t i = 0; i < count; ++i) out[i] = FloatOfFp8E5M2(codes[i]) * scale;
-}
-
 constexpr VectorOps kScalarOps = {
     .max_magnitude_bits16 = MaxMagnitudeBits16,
     .widen_bf16 = WidenBf16,
@@ -130,10 +114,6 @@ constexpr VectorOps kScalarOps = {
     .widen_turn_bf16 = WidenTurnBf16,
     .turn_narrow_bf16 = TurnNarrowBf16,
     .hadamard = Hadamard,
-    .encode_e4m3 = EncodeE4M3,
-    .decode_e4m3 = DecodeE4M3,
-    .encode_e5m2 = EncodeE5M2,
-    .decode_e5m2 = DecodeE5M2,
 };
 
 }  // namespace

@@ -85,7 +85,7 @@ void WidenFp16(const uint16_t* values, float* out, size_t count) {
   }
 }
 
-// Steps of Fp16OfFloat, Fp8E4M3OfFloat and Fp8E5M2OfFloat (number_formats.h): the magnitude of a
+// Steps of Fp16OfFloat (number_formats.h): the magnitude of a
 // narrow format from fp32 bits. kShift mantissa bits go; below the smallest normal the step is the
 // ulp of kSubnormalShift.
 template <int kShift>
@@ -277,47 +277,6 @@ void Hadamard(float* values, size_t count) {
   }
 }
 
-template <int kShift>
-void EncodeFp8(const float* values, float factor, uint8_t* out, size_t count, uint32_t max_bits,
-               uint32_t normal_bits, float subnormal_shift, uint32_t rebias) {
-  const F32 by = hn::Set(kF32, factor);
-  for (size_t i = 0; i < count; i += kLanes) {
-    const F32 value = hn::Mul(hn::LoadU(kF32, values + i), by);
-    const U32 sign = hn::ShiftLeft<7>(hn::ShiftRight<31>(hn::BitCast(kU32, value)));
-    const U32 magnitude = NarrowMagnitude<kShift>(MagnitudeBits(value), max_bits, normal_bits,
-                                                  subnormal_shift, rebias);
-    hn::StoreU(hn::TruncateTo(kU8, hn::Or(sign, magnitude)), kU8, out + i);
-  }
-}
-
-void EncodeE4M3(const float* values, float factor, uint8_t* out, size_t count) {
-  EncodeFp8<20>(values, factor, out, count, 0x43E00000u, 0x3C800000u, 0x1p14f, 120u << 3);
-}
-
-void EncodeE5M2(const float* values, float factor, uint8_t* out, size_t count) {
-  EncodeFp8<21>(values, factor, out, count, 0x47600000u, 0x38800000u, 0x1p7f, 112u << 2);
-}
-
-template <int kShift>
-void DecodeFp8(const uint8_t* codes, float scale, float* out, size_t count, float unbias) {
-  const F32 by = hn::Set(kF32, scale), up = hn::Set(kF32, unbias);
-  for (size_t i = 0; i < count; i += kLanes) {
-    const U32 wide = hn::PromoteTo(kU32, hn::LoadU(kU8, codes + i));
-    const U32 sign = hn::ShiftLeft<31>(hn::ShiftRight<7>(wide));
-    const U32 magnitude = hn::ShiftLeft<kShift>(hn::And(wide, hn::Set(kU32, 0x7Fu)));
-    const F32 value = WithSignOf(hn::Mul(hn::BitCast(kF32, magnitude), up), sign);
-    hn::StoreU(hn::Mul(value, by), kF32, out + i);
-  }
-}
-
-void DecodeE4M3(const uint8_t* codes, float scale, float* out, size_t count) {
-  DecodeFp8<20>(codes, scale, out, count, 0x1p120f);
-}
-
-void DecodeE5M2(const uint8_t* codes, float scale, float* out, size_t count) {
-  DecodeFp8<21>(codes, scale, out, count, 0x1p112f);
-}
-
 }  // namespace
 
 const VectorOps& TargetVectorOps() {
@@ -336,10 +295,6 @@ const VectorOps& TargetVectorOps() {
       .widen_turn_bf16 = WidenTurnBf16,
       .turn_narrow_bf16 = TurnNarrowBf16,
       .hadamard = Hadamard,
-      .encode_e4m3 = EncodeE4M3,
-      .decode_e4m3 = DecodeE4M3,
-      .encode_e5m2 = EncodeE5M2,
-      .decode_e5m2 = DecodeE5M2,
   };
   return kOps;
 }

@@ -9,9 +9,9 @@
 namespace larder {
 namespace {
 
-const QuantiserCodec& Codec() {
+const DirectCodec& Codec() {
   static const Fp8Quantiser quantiser;
-  static const QuantiserCodec codec(quantiser);
+  static const DirectCodec codec(quantiser);
   return codec;
 }
 

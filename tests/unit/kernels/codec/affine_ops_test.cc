@@ -10,7 +10,7 @@
 namespace larder {
 namespace {
 
-constexpr size_t kRows = 45, kWidth = 80, kGroup = 32, kGroups = 3;
+constexpr size_t kRows = 45, kWidth = 80, kGroup = 32;
 constexpr ElementType kTypes[] = {ElementType::kF32, ElementType::kBf16, ElementType::kFp16};
 
 // Rows of one type of element.

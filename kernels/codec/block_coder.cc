@@ -34,19 +34,24 @@ StreamCodec CodecOf(const BlockRecipe& recipe, const KvShape& shape, uint64_t to
   StreamCodec codec = stream.kind == StreamKind::kKey ? plan.key : plan.value;
   if (codec.id == CodecId::kRaw) return codec;
   CodecParams& params = codec.params;
-  const RopeParams& rope = recipe.rope;
-  // Without a rotation that we know keys are centred as they are; positions beyond the tables too.
-  if (rope.pairing == 0 || rope.rotary_dim > shape.head_dim_k ||
-      token_begin + shape.tokens > kRopePositionsMax) {
-    params.transform &= ~kTransformUnrope;
-  }
   if ((params.transform & kTransformUnrope) != 0) {
-    params.rope_pairing = rope.pairing;
-    params.rope_rotary_dim = rope.rotary_dim;
-    params.rope_theta = rope.theta;
-    params.rope_scaling = static_cast<uint8_t>(rope.scaling);
-    params.rope_scaling_factor = rope.scaling_factor;
-    params.rope_attention_factor = rope.attention_factor;
+    const RopeParams& rope = recipe.rope;
+    CodecParams turned = params;
+    turned.rope_pairing = rope.pairing;
+    turned.rope_rotary_dim = rope.rotary_dim;
+    turned.rope_theta = rope.theta;
+    turned.rope_scaling = static_cast<uint8_t>(rope.scaling);
+    turned.rope_scaling_factor = rope.scaling_factor;
+    turned.rope_attention_factor = rope.attention_factor;
+    // Keys are centred as they are when readers would refuse the rotation (a manifest may name any,
+    // of any width) or the tables do not reach the position.
+    const bool turns = RopeFieldsHold(turned) && rope.rotary_dim <= shape.head_dim_k &&
+                       RopeReaches(token_begin, shape.tokens);
+    if (turns) {
+      params = turned;
+    } else {
+      params.transform &= ~kTransformUnrope;
+    }
   }
   const uint32_t sinks = token_begin == 0 ? std::min<uint32_t>(recipe.sinks, kSinksMax) : 0;
   params.sinks = static_cast<uint16_t>(sinks);
@@ -211,8 +216,10 @@ EncodedBlock BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIde
     streams.push_back({descriptors.IndexOf(codec), bytes});
   }
   const std::span<const std::byte> payload(payload_.data(), at);
-  block.frame = BuildFrameHeader(identity, shape,
-                                 {fidelity, descriptors.rows, streams, payload, source_root});
+  // When nothing could be coded the frame is a raw one, which has no other source.
+  const Checksum128 source = block.coded_streams > 0 ? source_root : Checksum128{};
+  block.frame =
+      BuildFrameHeader(identity, shape, {fidelity, descriptors.rows, streams, payload, source});
   if (!block.frame.empty()) {
     block.frame.reserve(block.frame.size() + payload.size());
     block.frame.insert(block.frame.end(), payload.begin(), payload.end());

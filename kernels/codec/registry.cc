@@ -108,7 +108,8 @@ std::optional<StreamCodec> ParseStream(std::string_view name, bool key, std::str
   return codec;
 }
 
-// The rotation's fields: as RopeTable needs them, or all at their defaults.
+}  // namespace
+
 bool RopeFieldsHold(const CodecParams& params) {
   if ((params.transform & kTransformUnrope) == 0) {
     return params.rope_pairing == 0 && params.rope_scaling == 0 && params.rope_rotary_dim == 0 &&
@@ -125,8 +126,6 @@ bool RopeFieldsHold(const CodecParams& params) {
          within(params.rope_theta, 1.0, 1e12) && within(params.rope_scaling_factor, 1.0, 1e6) &&
          within(params.rope_attention_factor, 1e-3, 1e3);
 }
-
-}  // namespace
 
 std::optional<CodecPlan> ParsePlan(std::string_view name, std::string* why) {
   for (const PresetRow& row : Presets()) {

@@ -66,6 +66,10 @@ Fidelity FidelityOf(const StreamCodec& codec);
 // The lowest of a plan's streams.
 Fidelity FidelityOf(const CodecPlan& plan);
 
+// Whether the rotation's fields are as RopeTable needs them, or, without kTransformUnrope, all at their
+// defaults. Readers refuse other descriptors, so encoders must not write them.
+bool RopeFieldsHold(const CodecParams& params);
+
 CodecDescriptor DescriptorOf(const StreamCodec& codec);
 // nullopt for an id that this build does not know, a wrong size, a reserved field or parameters that
 // no codec accepts in any shape.

@@ -47,6 +47,11 @@ class RopeTable {
 
 inline constexpr uint64_t kRopePositionsMax = uint64_t{1} << 24;  // PortableSineCosine's range
 
+// Whether a table may hold the positions [begin, begin + tokens), whatever the numbers.
+constexpr bool RopeReaches(uint64_t begin, uint32_t tokens) {
+  return tokens <= kRopePositionsMax && begin <= kRopePositionsMax - tokens;
+}
+
 // Frequencies of the pairs in radians per position.
 std::vector<double> RopeFrequencies(const CodecParams& params);
 

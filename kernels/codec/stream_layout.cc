@@ -35,7 +35,7 @@ bool Applies(const StreamCodec& codec, const KvShape& shape, StreamKind kind,
   const uint32_t sinks = codec.params.sinks;
   if (sinks > kSinksMax || sinks >= shape.tokens || (sinks > 0 && token_begin > 0)) return false;
   if ((codec.params.transform & kTransformUnrope) != 0 &&
-      (kind != StreamKind::kKey || token_begin > kRopePositionsMax - shape.tokens)) {
+      (kind != StreamKind::kKey || !RopeReaches(token_begin, shape.tokens))) {
     return false;
   }
   return tile_codec->Accepts(codec.params, {shape.tokens - sinks, HeadDim(shape, kind)});

@@ -65,6 +65,15 @@ FrameFault CheckDescriptors(std::span<const CodecDescriptor> descriptors) {
   return FrameFault::kNone;
 }
 
+// A raw frame is its own source: with another's name it would pass for that block.
+FrameFault CheckSource(const FrameHeader& header, std::span<const CodecDescriptor> descriptors) {
+  if (header.source_root == Checksum128{}) return FrameFault::kNone;
+  for (const CodecDescriptor& descriptor : descriptors) {
+    if (descriptor.codec_id != kCodecRaw) return FrameFault::kNone;
+  }
+  return FrameFault::kReservedSet;
+}
+
 // The streams must tile the payload: each starts where the padding of the one before ends, the last
 // padding ends the frame.
 FrameFault CheckTiling(const FrameHeader& header, std::span<const StreamEntry> streams) {
@@ -176,6 +185,7 @@ FrameFault FrameView::Parse(std::span<const std::byte> header_region, FrameView*
   if (fault == FrameFault::kNone) fault = CheckIdentity(view->identity());
   if (fault == FrameFault::kNone) fault = CheckShape(header, view->shape());
   if (fault == FrameFault::kNone) fault = CheckDescriptors(view->descriptors_);
+  if (fault == FrameFault::kNone) fault = CheckSource(header, view->descriptors_);
   if (fault == FrameFault::kNone) fault = CheckTiling(header, view->streams_);
   if (fault == FrameFault::kNone)
     fault = CheckDirectory(view->shape(), view->descriptors_, view->streams_);

@@ -29,9 +29,16 @@ PrefixHash ParentOf(const FrameHeader& header) {
   return HashFrom(header.parent_hash_bytes, header.parent_hash);
 }
 
-// Names the raw bytes that a frame stands for: the root of the raw frame it is or was made from.
-Checksum128 OriginOf(const FrameHeader& header) {
-  return header.source_root == Checksum128{} ? header.root : header.source_root;
+// Names the raw bytes that a frame stands for: the root of the raw frame it is or was made from; zero
+// when whoever encoded it did not say.
+Checksum128 OriginOf(const FrameHeader& header, bool raw) {
+  return raw ? header.root : header.source_root;
+}
+
+bool IsRaw(const FrameView& frame) {
+  const auto descriptors = frame.descriptors();
+  return std::all_of(descriptors.begin(), descriptors.end(),
+                     [](const CodecDescriptor& row) { return row.codec_id == kCodecRaw; });
 }
 
 }  // namespace
@@ -148,18 +155,23 @@ PutOutcome BlockStore::CheckLocked(const Candidate& candidate) const {
   const BlockRef block =
       index_.Find(candidate.space.id, HashOf(header), Fidelity::kUnspecified, &reason);
   if (block == kNoBlock) return PutOutcome::kStored;
-  const FrameHeader resident = HeaderOf(index_.ResidencyOf(block));
+  const Residency residency = index_.ResidencyOf(block);
+  const FrameHeader resident = HeaderOf(residency);
+  const bool resident_raw = residency.codec_id == kCodecRaw && resident.descriptor_count == 1;
+  const Checksum128 resident_origin = OriginOf(resident, resident_raw);
+  const Checksum128 origin = OriginOf(header, IsRaw(candidate.frame));
   const Fidelity fidelity = candidate.stored_fidelity.value_or(candidate.frame.fidelity());
-  const auto resident_fidelity = static_cast<Fidelity>(resident.fidelity);
-  if (fidelity > resident_fidelity) {
-    // The better copy takes the place of the resident one, unless somebody was promised that.
-    return index_.pins_of(block) > 0 ? PutOutcome::kNoRoom : PutOutcome::kStored;
+  const bool comparable = origin != Checksum128{} && resident_origin != Checksum128{};
+  // Without both origins only copies of one fidelity can be compared: byte for byte.
+  const bool differs = comparable ? origin != resident_origin
+                                  : fidelity == residency.fidelity && header.root != resident.root;
+  if (differs) {
+    ++conflicts_;
+    return PutOutcome::kConflict;
   }
-  if (fidelity < resident_fidelity || OriginOf(resident) == OriginOf(header)) {
-    return PutOutcome::kAlreadyPresent;
-  }
-  ++conflicts_;
-  return PutOutcome::kConflict;
+  if (fidelity <= residency.fidelity) return PutOutcome::kAlreadyPresent;
+  // The better copy takes the place of the resident one, unless somebody was promised that.
+  return index_.pins_of(block) > 0 ? PutOutcome::kNoRoom : PutOutcome::kStored;
 }
 
 PutOutcome BlockStore::Check(const Candidate& candidate) const {

@@ -18,6 +18,11 @@ CodecPlan Parsed(std::string_view name) {
   return *std::move(plan);
 }
 
+// Near-exact plans need no exceptions at the edges.
+uint16_t EdgeLayersOf(const SpaceCodec& space, const CodecPlan& plan) {
+  return FidelityOf(plan) < Fidelity::kNear ? space.edge_layers : 0;
+}
+
 std::string_view NameOf(Fidelity fidelity) {
   switch (fidelity) {
     case Fidelity::kExact:
@@ -78,11 +83,9 @@ SpaceCodec CodecPolicy::Of(const Manifest& manifest, const LayerGroup& group) co
   codec.recipe.sinks = sinks_;
   codec.recipe.full_tokens = manifest.block_tokens;
   codec.fidelity_floor = std::min(fidelity_min_, FidelityOf(codec.recipe.plan));
-  // Near-exact plans need no exceptions at the edges.
-  if (FidelityOf(codec.recipe.plan) < Fidelity::kNear && group.layers > 2u * edge_layers_) {
-    codec.recipe.edge_layers = edge_layers_;
-    codec.recipe.edge_plan = Parsed(kEdgePlan);
-  }
+  codec.recipe.edge_plan = Parsed(kEdgePlan);
+  if (group.layers > 2u * edge_layers_) codec.edge_layers = edge_layers_;
+  codec.recipe.edge_layers = EdgeLayersOf(codec, codec.recipe.plan);
   return codec;
 }
 
@@ -98,7 +101,7 @@ absl::StatusOr<BlockRecipe> CodecPolicy::RecipeFor(const SpaceCodec& space,
   }
   BlockRecipe recipe = space.recipe;
   recipe.plan = *std::move(plan);
-  if (fidelity >= Fidelity::kNear) recipe.edge_layers = 0;
+  recipe.edge_layers = EdgeLayersOf(space, recipe.plan);
   return recipe;
 }
 

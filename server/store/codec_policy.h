@@ -22,6 +22,8 @@ struct SpaceCodec {
   BlockRecipe recipe;
   // A put may ask for any plan of at least this fidelity.
   Fidelity fidelity_floor = Fidelity::kNear;
+  // BlockRecipe::edge_layers of every plan below kNear, the space's own or one that a put asks for.
+  uint16_t edge_layers = 0;
 };
 
 class CodecPolicy {

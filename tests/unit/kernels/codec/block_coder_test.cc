@@ -66,6 +66,38 @@ TEST(BlockCoderTest, AxisOrderChangesNoCode) {
   EXPECT_EQ(std::memcmp(back.data(), back_turned.data(), 128), 0);  // token 0, head 0
 }
 
+// Manifests may name any rotation; what is written must be readable all the same.
+TEST(BlockCoderTest, RotationsThatReadersRefuseAreLeftAlone) {
+  const KvShape shape = AttentionShape();
+  const auto raw = GaussianBlock(shape, 8);
+  BlockRecipe recipe = RecipeOf("fp8");
+  const RopeParams good{1, 64, 10'000, RopeScaling::kLinear, 2, 1};
+  recipe.rope = good;
+  BlockCoder coder;
+  const auto turned = coder.Encode(recipe, IdentityAt(64), shape, raw);
+  ASSERT_EQ(CheckCodecs(Parsed(turned.frame)), FrameFault::kNone);
+  std::vector<RopeParams> odd(7, good);
+  odd[0].rotary_dim = 24;  // GPT-NeoX-20B
+  odd[1].rotary_dim = 80;  // beyond the head
+  odd[2].theta = 0.5;
+  odd[3].scaling_factor = 0.25;
+  odd[4].attention_factor = 1e6;
+  odd[5].theta = 1e300;
+  odd[6].pairing = 3;
+  for (size_t i = 0; i < odd.size(); ++i) {
+    recipe.rope = odd[i];
+    const auto block = coder.Encode(recipe, IdentityAt(64), shape, raw);
+    EXPECT_EQ(block.coded_streams, 6u) << i;
+    EXPECT_EQ(CheckCodecs(Parsed(block.frame)), FrameFault::kNone) << i;
+  }
+  recipe.rope = good;
+  for (const uint64_t begin : {kRopePositionsMax - 39, ~uint64_t{0}}) {
+    const auto block = coder.Encode(recipe, IdentityAt(begin), shape, raw);
+    EXPECT_EQ(block.coded_streams, 6u) << begin;
+    EXPECT_EQ(CheckCodecs(Parsed(block.frame)), FrameFault::kNone) << begin;
+  }
+}
+
 TEST(BlockCoderTest, SinksStayRawInTheFirstBlockOnly) {
   const KvShape shape = AttentionShape();
   const auto raw = GaussianBlock(shape, 3);

@@ -58,6 +58,17 @@ TEST(CodecPolicyTest, RefusesPutsBelowTheFloorAndUnknownNames) {
   EXPECT_EQ(CodecPolicy::RecipeFor(near, "e5m2")->plan.name, "e5m2");
 }
 
+TEST(CodecPolicyTest, KeepsTheEdgesOfLowerPlansThatAPutAsksFor) {
+  Config config;
+  config.codec_fidelity_min = Fidelity::kBalanced;
+  const SpaceCodec space = CodecOf(config, "any");
+  const BlockRecipe lower = CodecPolicy::RecipeFor(space, "balanced").value();
+  EXPECT_EQ(lower.edge_layers, 2);
+  EXPECT_EQ(lower.edge_plan.name, "fp8");
+  EXPECT_EQ(CodecPolicy::RecipeFor(space, "e5m2")->edge_layers, 0);
+  EXPECT_EQ(CodecPolicy::RecipeFor(CodecOf(config, "any", 4), "balanced")->edge_layers, 0);
+}
+
 TEST(CodecPolicyTest, KnowsTheRotationsThatCodecsKnow) {
   EXPECT_EQ(RopeParamsOf({.pairing = RopePairing::kNone}).pairing, 0);
   EXPECT_EQ(RopeParamsOf({.pairing = RopePairing::kInterleaved, .theta = 1e4}).pairing, 2);

@@ -141,8 +141,42 @@ TEST_F(IngestCodecTest, ABetterCopyReplacesALesserOneAndNeverTheReverse) {
   EXPECT_EQ(Stored(1, &stored).fidelity(), Fidelity::kExact);
   EXPECT_EQ(stored, frame);
   EXPECT_EQ(PutAs("q8q4", frame).outcome, PutOutcome::kAlreadyPresent);
-  EXPECT_EQ(PutAs("fp8", RawFrame(1, 0, Values(9))).outcome, PutOutcome::kAlreadyPresent);
+  EXPECT_EQ(PutAs("fp8", RawFrame(1, 0, Values(9))).outcome, PutOutcome::kConflict);
   EXPECT_EQ(Stored(1, &stored).fidelity(), Fidelity::kExact);
+}
+
+TEST_F(IngestCodecTest, OtherBytesDoNotReplaceACopyOfLowerFidelity) {
+  ASSERT_EQ(PutAs("q8q4", RawFrame(1, 0, Values(1))).outcome, PutOutcome::kStored);
+  EXPECT_EQ(PutAs("raw", RawFrame(1, 0, Values(2))).outcome, PutOutcome::kConflict);
+  EXPECT_EQ(PutAs("fp8", RawFrame(1, 0, Values(2))).outcome, PutOutcome::kConflict);
+  Bytes stored;
+  EXPECT_EQ(Stored(1, &stored).fidelity(), Fidelity::kBalanced);
+  EXPECT_EQ(store.blocks().stats().conflicts, 2u);
+}
+
+// What a raw frame says about its source would otherwise make it pass for another block.
+TEST_F(IngestCodecTest, RefusesARawFrameThatNamesAnotherAsItsSource) {
+  Bytes frame = RawFrame(1, 0, Values(1));
+  FrameView view;
+  ASSERT_EQ(FrameView::Parse(frame, &view), FrameFault::kNone);
+  FrameHeader header = view.header();
+  header.source_root.low = 1;
+  header.root = {};
+  std::memcpy(frame.data(), &header, sizeof(header));
+  header.root = ChecksumOf(std::span(frame).first(header.header_bytes));
+  std::memcpy(frame.data(), &header, sizeof(header));
+  EXPECT_EQ(PutAs("raw", frame).outcome, PutOutcome::kInvalid);
+}
+
+// Values that no codec takes: the frame is what a raw put would have stored, under the same root.
+TEST_F(IngestCodecTest, ABlockThatCanNotBeCodedIsStoredAsItCame) {
+  Bytes raw = Values(1);
+  const uint16_t infinity = 0x7F80;
+  for (size_t at = 0; at < raw.size(); at += 32) std::memcpy(raw.data() + at, &infinity, 2);
+  const Bytes frame = RawFrame(1, 0, raw);
+  ASSERT_EQ(PutAs("fp8", frame).outcome, PutOutcome::kStored);
+  EXPECT_EQ(GetFrame(1), frame);
+  EXPECT_EQ(PutAs("fp8", frame).outcome, PutOutcome::kAlreadyPresent);
 }
 
 TEST_F(IngestCodecTest, AReplacedBlockKeepsItsPlaceInTheChain) {

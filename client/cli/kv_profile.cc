@@ -19,8 +19,8 @@ constexpr uint32_t kOutlierChannels = 4;
 constexpr double kOutlierMeanMin = 10;
 constexpr double kOutlierMeanMax = 14;
 constexpr double kOutlierDeviation = 1.5;
-constexpr double kOutlierPairFirst = 0.2;  // of the pairs, fastest first: none are outliers
-constexpr double kTokenScaleSigma = 0.3;   // of values
+constexpr double kOutlierPairFirst = 0.17;  // of the pairs, fastest first: none are outliers
+constexpr double kTokenScaleSigma = 0.3;    // of values
 constexpr double kNeedleLogit = 8;
 constexpr double kQueryNoise = 1.7;  // norm of a query's noise in norms of its signal
 
@@ -156,13 +156,14 @@ std::vector<std::vector<float>> MakeNeedleQueries(const KvCache& cache, uint32_t
       const std::vector<float> keys = RowsOfHead(cache, StreamKind::kKey, layer, head);
       const std::vector<double> mean = MeanOfRows(keys, dim);
       std::vector<float>& out = heads.emplace_back();
+      // One scale for the head, so that a token far from the mean stands out more than one near it.
+      double energy = 1e-12;
+      for (size_t i = 0; i < keys.size(); ++i) energy += std::pow(keys[i] - mean[i % dim], 2);
+      energy /= cache.tokens;
+      const double signal = kNeedleLogit * std::sqrt(dim) / energy;
+      const double noise = kQueryNoise * kNeedleLogit / std::sqrt(energy);
       for (uint32_t query = 0; query < queries; ++query) {
         const float* key = &keys[random.Below(cache.tokens) * dim];
-        double energy = 0;
-        for (uint32_t i = 0; i < dim; ++i) energy += (key[i] - mean[i]) * (key[i] - mean[i]);
-        energy = std::max(energy, 1e-12);
-        const double signal = kNeedleLogit * std::sqrt(dim) / energy;
-        const double noise = kQueryNoise * kNeedleLogit / std::sqrt(energy);
         for (uint32_t i = 0; i < dim; ++i) {
           const double value = signal * (key[i] - mean[i]) + noise * random.Normal();
           out.push_back(static_cast<float>(value));

@@ -151,6 +151,7 @@ absl::StatusOr<CodecArchive> EncodeArchive(const KvCache& cache, const BlockReci
       return InvalidField("--block-tokens", std::to_string(block_tokens),
                           "fewer: a block is larger than a frame when coded");
     }
+    archive.streams += 2 * piece.shape.layers;
     archive.coded_streams += block.coded_streams;
     archive.fallback_streams += block.fallback_streams;
     if (sequence) Append(archive.bytes, uint64_t{block.frame.size()});

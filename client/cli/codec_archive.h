@@ -1,10 +1,7 @@
 // A cache in a file of frames (`larder codec encode`): what a server would store, outside a server.
 //
-//   file = frame | sequence          the frame itself when one holds the cache
-//   sequence = "LDRS", u32 version 1, u64 frames (2 or more), frames x { u64 bytes, frame }
-// Little-endian. A frame is kernels/format/FORMAT.md's; its prefix hash is the XXH3-128 of its raw
-// bytes and its space is zero, so that no server takes it for a block of its own. Frames stand in the
-// order of CutIntoPieces: by layers, then by tokens, without a hole.
+// FORMAT.md beside this file has the bytes. The space of the frames is zero and their prefix hash the
+// checksum of their raw bytes, so that no server takes them for blocks of its own.
 // Status  of a file that is not so: INVALID_ARGUMENT, DATA_LOSS when a checksum does not match,
 //         UNIMPLEMENTED for a codec that this build does not know.   Pure functions.
 #pragma once
@@ -27,6 +24,7 @@ inline constexpr uint32_t kFrameSequenceVersion = 1;
 struct CodecArchive {
   std::vector<std::byte> bytes;
   uint64_t frames = 0;
+  uint64_t streams = 0;
   uint64_t coded_streams = 0;
   uint64_t fallback_streams = 0;  // stand raw: their values did not fit the codec
 };

@@ -83,7 +83,7 @@ absl::StatusOr<std::vector<CodecPlan>> PlansOf(const std::vector<std::string>& n
   for (const std::string& name : names.size() == 1 && names[0] == "all" ? all : names) {
     std::string why;
     auto plan = ParsePlan(name, &why);
-    if (!plan) return InvalidField("--codec", name, why);
+    if (!plan) return InvalidField("--codec", name, "a plan: " + why);
     plans.push_back(std::move(*plan));
   }
   return plans;
@@ -198,12 +198,12 @@ int RunEncode(const Session&, const EncodeOptions& options) {
              static_cast<std::streamsize>(archive->bytes.size()));
   file.close();
   if (!file) return Fail(InvalidField("OUT", options.out, "a file that can be written"));
-  std::printf("%s: %s of keys and values in %s, %.2f to 1; %s frames, %s of %s streams coded\n",
+  std::printf("%s: %s of keys and values in %s, %.2f to 1; %s of %s streams coded, frames: %s\n",
               options.out.c_str(), FormatBytes(cache->bytes()).c_str(),
               FormatBytes(archive->bytes.size()).c_str(),
               static_cast<double>(cache->bytes()) / static_cast<double>(archive->bytes.size()),
-              FormatCount(archive->frames).c_str(), FormatCount(archive->coded_streams).c_str(),
-              FormatCount(archive->frames * 2 * cache->layers()).c_str());
+              FormatCount(archive->coded_streams).c_str(), FormatCount(archive->streams).c_str(),
+              FormatCount(archive->frames).c_str());
   return kExitOk;
 }
 
@@ -214,7 +214,7 @@ int RunDecode(const Session&, const DecodeOptions& options) {
   if (!decoded.ok()) return Fail(decoded.status());
   const absl::Status written = WriteKv(decoded->cache, options.out);
   if (!written.ok()) return Fail(written);
-  std::printf("%s: %s of keys and values, %s; every checksum of %s frames matches\n",
+  std::printf("%s: %s of keys and values, %s; every checksum matches, frames: %s\n",
               options.out.c_str(), FormatBytes(decoded->cache.bytes()).c_str(),
               FidelityName(decoded->fidelity).c_str(), FormatCount(decoded->frames).c_str());
   return kExitOk;

@@ -11,17 +11,26 @@
 namespace larder::cli {
 namespace {
 
+constexpr double kMeasurementSeconds = 0.01;  // at least: small data is passed over many times
+constexpr double kPassesMax = 1000;
+
+// Of one pass: the median of `repeats` measurements, after a pass that warms caches and allocator.
 template <typename Pass>
 double MedianSeconds(uint32_t repeats, Pass pass) {
-  using Clock = std::chrono::steady_clock;
-  std::vector<double> seconds;
-  for (uint32_t i = 0; i < std::max(repeats, 1u); ++i) {
+  const auto seconds_of = [&](uint32_t passes) {
+    using Clock = std::chrono::steady_clock;
     const Clock::time_point start = Clock::now();
-    pass();
-    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
-  }
+    for (uint32_t i = 0; i < passes; ++i) pass();
+    return std::max(std::chrono::duration<double>(Clock::now() - start).count() / passes, 1e-9);
+  };
+  const double first = seconds_of(1);
+  if (repeats == 0) return first;
+  const auto passes =
+      static_cast<uint32_t>(std::clamp(kMeasurementSeconds / first, 1.0, kPassesMax));
+  std::vector<double> seconds;
+  for (uint32_t i = 0; i < repeats; ++i) seconds.push_back(seconds_of(passes));
   std::sort(seconds.begin(), seconds.end());
-  return std::max(seconds[seconds.size() / 2], 1e-9);
+  return seconds[seconds.size() / 2];
 }
 
 }  // namespace

@@ -5,8 +5,9 @@
 //             and alignment counted, the frame's header not. No token stays raw as a sink.
 //   ratio     raw bytes to bytes of whole frames, headers included
 //   encode    raw bytes per second from raw block to frame, checksums included; decode from checked
-//             frame to raw block; copy: memcpy of the same bytes. Medians of `repeats` passes over
-//             all the data.
+//             frame to raw block; copy: memcpy of the same bytes. Medians of `repeats` measurements
+//             of 10 ms or one pass over all the data, whichever is longer. `repeats` 0: of the one
+//             pass that is needed anyway.
 // Errors are attention_error.h's. Sizes and errors are equal for equal input; speeds are measured.
 // Thread-compatible.
 #pragma once

@@ -23,9 +23,9 @@ const FormatRow* FindFormat(std::string_view stream) {
   return nullptr;
 }
 
-// "x" where both are x, "x / y" otherwise.
+// "x" where both are x, "K x; V y" otherwise.
 std::string Both(const std::string& key, const std::string& value) {
-  return key == value ? key : key + " / " + value;
+  return key == value ? key : "K " + key + "; V " + value;
 }
 
 std::string BitsOf(const FormatRow& row, const StreamCodec& codec) {
@@ -68,7 +68,7 @@ absl::StatusOr<std::vector<CodecListing>> ListCodecs() {
   options.head_dim = kHeadDim;
   options.tokens = kTokens;
   const KvCache cache = MakeKv(options);
-  const auto eval = CodecEval::Create(cache, {.rope = RopeOf(options), .queries = 1, .repeats = 1});
+  const auto eval = CodecEval::Create(cache, {.rope = RopeOf(options), .queries = 1, .repeats = 0});
   if (!eval.ok()) return eval.status();
   std::vector<CodecListing> codecs;
   for (const PresetRow& row : Presets()) {

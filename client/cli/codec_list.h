@@ -16,10 +16,10 @@ struct CodecListing {
   std::string name;
   std::string plan;  // keys "/" values
   Fidelity fidelity = Fidelity::kExact;
-  std::string bits;  // formula, "keys / values" where they differ
+  std::string bits;  // formula, "K x; V y" where they differ
   double key_bits = 0;
   double value_bits = 0;
-  std::string error;  // of the formats, "keys / values" where they differ
+  std::string error;  // of the formats, "K x; V y" where they differ
   std::string needs;
   std::string source;  // of the formats; what it is for, of the presets
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <numeric>
 #include <span>
 
 #include "client/cli/random.h"
@@ -13,7 +14,7 @@ namespace {
 
 constexpr uint32_t kRank = 32;
 constexpr double kNoiseShare = 0.3;  // of a key's energy that is not of the low rank
-constexpr double kChannelScaleSigma = 0.36;
+constexpr double kChannelScaleSigma = 0.4;
 constexpr double kChannelMeanSigma = 0.44;  // in channel scales
 constexpr uint32_t kOutlierChannels = 4;
 constexpr double kOutlierMeanMin = 10;
@@ -22,7 +23,8 @@ constexpr double kOutlierDeviation = 1.5;
 constexpr double kOutlierPairFirst = 0.17;  // of the pairs, fastest first: none are outliers
 constexpr double kTokenScaleSigma = 0.3;    // of values
 constexpr double kNeedleLogit = 8;
-constexpr double kQueryNoise = 1.7;  // norm of a query's noise in norms of its signal
+constexpr double kQueryNoiseShaped = 0.1;  // share of that noise that follows the keys' variances
+constexpr double kQueryNoise = 1.7;        // norm of a query's noise in norms of its signal
 
 double ThetaOf(KvProfile profile) { return profile == KvProfile::kKeysB ? 5e5 : 1e4; }
 
@@ -93,6 +95,16 @@ std::vector<double> MeanOfRows(std::span<const float> rows, uint32_t dim) {
   return mean;
 }
 
+std::vector<double> VarianceOfRows(std::span<const float> rows, const std::vector<double>& mean) {
+  std::vector<double> variance(mean.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const double offset = rows[i] - mean[i % mean.size()];
+    variance[i % mean.size()] += offset * offset;
+  }
+  for (double& value : variance) value /= static_cast<double>(rows.size() / mean.size());
+  return variance;
+}
+
 }  // namespace
 
 std::optional<KvProfile> ParseKvProfile(std::string_view name) {
@@ -157,15 +169,17 @@ std::vector<std::vector<float>> MakeNeedleQueries(const KvCache& cache, uint32_t
       const std::vector<double> mean = MeanOfRows(keys, dim);
       std::vector<float>& out = heads.emplace_back();
       // One scale for the head, so that a token far from the mean stands out more than one near it.
-      double energy = 1e-12;
-      for (size_t i = 0; i < keys.size(); ++i) energy += std::pow(keys[i] - mean[i % dim], 2);
-      energy /= cache.tokens;
+      const std::vector<double> variance = VarianceOfRows(keys, mean);
+      const double energy = std::accumulate(variance.begin(), variance.end(), 1e-12);
       const double signal = kNeedleLogit * std::sqrt(dim) / energy;
       const double noise = kQueryNoise * kNeedleLogit / std::sqrt(energy);
       for (uint32_t query = 0; query < queries; ++query) {
         const float* key = &keys[random.Below(cache.tokens) * dim];
         for (uint32_t i = 0; i < dim; ++i) {
-          const double value = signal * (key[i] - mean[i]) + noise * random.Normal();
+          const double shape =
+              1 - kQueryNoiseShaped + kQueryNoiseShaped * variance[i] * dim / energy;
+          const double value =
+              signal * (key[i] - mean[i]) + noise * std::sqrt(shape) * random.Normal();
           out.push_back(static_cast<float>(value));
         }
       }

@@ -19,7 +19,7 @@ class Scores {
     const KvProfileOptions options{.profile = profile, .layers = 1, .heads = 4};
     cache_ = MakeKv(options);
     eval_.emplace(
-        *CodecEval::Create(cache_, {.rope = RopeOf(options), .queries = 48, .repeats = 1}));
+        *CodecEval::Create(cache_, {.rope = RopeOf(options), .queries = 48, .repeats = 0}));
   }
   const CodecScore& operator[](const std::string& name) {
     const auto [at, added] = scores_.try_emplace(name);
@@ -122,7 +122,7 @@ TEST(CodecListTest, ListsEveryNameOnce) {
   }
   EXPECT_EQ(by_name["fp8"].plan, "e4m3+centre/e4m3");
   EXPECT_EQ(by_name["fp8"].needs, "RoPE");
-  EXPECT_EQ(by_name["q8q4"].bits, "8.5 / 4.5");
+  EXPECT_EQ(by_name["q8q4"].bits, "K 8.5; V 4.5");
   EXPECT_EQ(by_name["q8q4"].needs, "-");
   EXPECT_DOUBLE_EQ(by_name["turbo4"].key_bits, 4.125);
   EXPECT_EQ(CodecListJson(*codecs)["codecs"].size(), codecs->size());

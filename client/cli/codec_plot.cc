@@ -8,8 +8,11 @@
 namespace larder::cli {
 namespace {
 
-constexpr double kWidth = 860, kHeight = 520;
+constexpr double kWidth = 960, kHeight = 600;
 constexpr double kLeft = 70, kRight = 30, kTop = 40, kBottom = 60;
+constexpr double kBitsMin = 0.9, kBitsMax = 18;  // of the axis
+constexpr int kBitsTicks[] = {1, 2, 3, 4, 6, 8, 12, 16};
+constexpr int kLabelRowsMax = 24;  // that a label may stand above or below its point
 constexpr double kGlyphWidth = 6.3, kLabelHeight = 12;  // of the labels' 11 px sans-serif
 
 std::string Escape(const std::string& text) {
@@ -37,13 +40,16 @@ struct Box {
   }
 };
 
-// Bits to x, and error to y: decades from `low` to `high`.
+// Bits to x and error to y, both logarithmic: decades of error from `low` to `high`.
 struct Axes {
-  double bits_max = 0;
   int low = 0;
   int high = 0;
 
-  double X(double bits) const { return kLeft + bits / bits_max * (kWidth - kLeft - kRight); }
+  double X(double bits) const {
+    const double share =
+        std::log2(std::max(bits, kBitsMin) / kBitsMin) / std::log2(kBitsMax / kBitsMin);
+    return kLeft + share * (kWidth - kLeft - kRight);
+  }
   double Y(double error) const {
     const double share = (std::log10(error) - low) / (high - low);
     return kHeight - kBottom - share * (kHeight - kTop - kBottom);
@@ -51,9 +57,8 @@ struct Axes {
 };
 
 Axes AxesOf(const std::vector<CodecScore>& scores) {
-  Axes axes{.bits_max = 2, .low = 0, .high = 0};
+  Axes axes;
   for (const CodecScore& score : scores) {
-    axes.bits_max = std::max(axes.bits_max, std::ceil(score.bits * 1.15 / 2) * 2);
     const double error = score.errors.output_error;
     if (error <= 0) continue;
     axes.low = std::min(axes.low, static_cast<int>(std::floor(std::log10(error))));
@@ -68,22 +73,22 @@ std::string Text(double x, double y, const char* anchor, const std::string& text
                          Escape(text));
 }
 
+std::string Line(double x1, double y1, double x2, double y2, const char* colour) {
+  return absl::StrFormat("<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\"/>\n",
+                         x1, y1, x2, y2, colour);
+}
+
 std::string Grid(const Axes& axes) {
   std::string svg;
-  const auto line = [&](double x1, double y1, double x2, double y2) {
-    svg +=
-        absl::StrFormat("<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"#ddd\"/>\n",
-                        x1, y1, x2, y2);
-  };
   const double bottom = kHeight - kBottom;
   for (int decade = axes.low; decade <= axes.high; ++decade) {
     const double y = axes.Y(std::pow(10.0, decade));
-    line(kLeft, y, kWidth - kRight, y);
+    svg += Line(kLeft, y, kWidth - kRight, y, "#ddd");
     svg += Text(kLeft - 8, y + 4, "end",
                 decade == axes.low ? "0" : absl::StrFormat("%g", std::pow(10.0, decade)));
   }
-  for (int bits = 0; bits <= axes.bits_max; bits += 2) {
-    line(axes.X(bits), kTop, axes.X(bits), bottom);
+  for (const int bits : kBitsTicks) {
+    svg += Line(axes.X(bits), kTop, axes.X(bits), bottom, "#ddd");
     svg += Text(axes.X(bits), bottom + 16, "middle", std::to_string(bits));
   }
   svg += Text((kLeft + kWidth - kRight) / 2, kHeight - 20, "middle",
@@ -99,7 +104,7 @@ std::string Grid(const Axes& axes) {
 Box PlaceLabel(double x, double y, size_t glyphs, const std::vector<Box>& taken) {
   const double width = kGlyphWidth * static_cast<double>(glyphs);
   std::optional<Box> first;
-  for (int row = 0; row < 8; ++row) {
+  for (int row = 0; row < kLabelRowsMax; ++row) {
     for (const double side : {7.0, -7.0 - width}) {
       for (const int sign : {1, -1}) {
         const Box box{x + side, y - kLabelHeight / 2 + sign * row * kLabelHeight * 0.75, width,
@@ -144,6 +149,10 @@ std::string CodecReportSvg(const CodecReport& report) {
                            point.y);
     const std::string& name = point.score->name;
     const Box box = PlaceLabel(point.x, point.y, name.size(), taken);
+    const double middle = box.y + kLabelHeight / 2;
+    if (std::abs(middle - point.y) > kLabelHeight) {
+      svg += Line(point.x, point.y, box.x < point.x ? box.x + box.width : box.x, middle, "#bbb");
+    }
     taken.push_back(box);
     svg += Text(box.x, box.y + kLabelHeight - 2, "start", name);
   }

@@ -23,8 +23,8 @@ void SortByBits(std::vector<CodecScore>& scores);
 std::string CodecReportText(const CodecReport& report);
 nlohmann::ordered_json CodecReportJson(const CodecReport& report);
 
-// An SVG picture of output error (keys and values coded, logarithmic) against bits per element, one
-// labelled point for each score. Codecs without error stand on the bottom line.
+// An SVG picture of output error (keys and values coded) against bits per element, both
+// logarithmic, one labelled point for each score. Codecs without error stand on the bottom line.
 std::string CodecReportSvg(const CodecReport& report);
 
 // "exact", "near", "balanced", "compact", "reduced"

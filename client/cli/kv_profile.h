@@ -7,8 +7,8 @@
 //   keys-b    the same with four outlier channels (|mean| 10 to 14, standard deviation 1.5) in the
 //             slower RoPE pairs, and theta 5e5
 // Positions begin at 1000. Queries are needles: each aims at one token, whose logit is about 8 (its
-// distance from the mean key decides), and has 1.7 times as much of noise. Drawn after RoPE, from the
-// keys, so that any cache can have them.
+// distance from the mean key decides), and has 1.7 times as much of noise, a tenth of it shaped like
+// the keys. Drawn after RoPE, from the keys, so that any cache can have them.
 //
 // Shape  bf16, one head per KV head (grouped queries share keys, which changes no figure here).
 // Determinism  equal for equal options and one libm.   Cost  about 30 ns per element.

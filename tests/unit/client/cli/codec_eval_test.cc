@@ -97,6 +97,15 @@ TEST(CodecEvalTest, TwoRotatedBitsBeatThreeAffineOnes) {
   }
 }
 
+TEST(CodecEvalTest, RangesAlongTokensSuitKeysWithOutlierChannels) {
+  Scores scores(KvProfile::kKeysB);
+  const CodecScore& along_tokens = scores["kivi4_g128"];
+  const CodecScore& along_channels = scores["q4_0"];
+  EXPECT_LT(along_tokens.bits, along_channels.bits);
+  EXPECT_LT(along_tokens.errors.key_relative_mse, along_channels.errors.key_relative_mse / 3);
+  EXPECT_LT(along_tokens.errors.key_output_error, along_channels.errors.key_output_error * 0.75);
+}
+
 TEST(CodecEvalTest, TheScaleBeatsTheSketchAtFewerBits) {
   Scores scores(KvProfile::kKeysA);
   EXPECT_LT(scores["turbo3+centre"].bits, scores["turbo_prod3+centre"].bits);

@@ -63,6 +63,7 @@ void AddLookup(CLI::App& app, Session& session);
 void AddPut(CLI::App& app, Session& session);
 void AddGet(CLI::App& app, Session& session);
 void AddBench(CLI::App& app, Session& session);
+void AddCodec(CLI::App& app, Session& session);
 void AddReplay(CLI::App& app, Session& session);
 void AddTrace(CLI::App& app, Session& session);
 void AddHash(CLI::App& app, Session& session);

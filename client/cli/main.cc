@@ -11,7 +11,7 @@ namespace {
 
 constexpr void (*kCommands[])(CLI::App&, Session&) = {
     AddPing,   AddStats, AddTop,  AddManifest, AddLookup, AddPut,        AddGet,     AddBench,
-    AddReplay, AddTrace, AddHash, AddDrain,    AddEvict,  AddQuarantine, AddVersion,
+    AddReplay, AddTrace, AddHash, AddDrain,    AddEvict,  AddQuarantine, AddVersion, AddCodec,
 };
 
 int Main(int argc, char** argv) {

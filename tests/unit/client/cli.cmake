@@ -2,10 +2,15 @@
 larder_test(
   NAME client_cli_test
   SOURCES
+    cli/attention_error_test.cc
     cli/bench_test.cc
     cli/buffer_pool_test.cc
+    cli/codec_archive_test.cc
+    cli/codec_eval_test.cc
     cli/exit_code_test.cc
     cli/hash_tokens_test.cc
+    cli/kv_cache_test.cc
+    cli/kv_profile_test.cc
     cli/latency_histogram_test.cc
     cli/manifest_file_test.cc
     cli/models_test.cc
@@ -13,6 +18,7 @@ larder_test(
     cli/quantity_test.cc
     cli/replay_summary_test.cc
     cli/replay_test.cc
+    cli/safetensors_test.cc
     cli/stats_text_test.cc
     cli/synthetic_kv_test.cc
     cli/table_test.cc

@@ -1,4 +1,4 @@
-// Synthetic KV: bytes with the statistics of real KV (CODECS 18.2), different for every block,
+// Synthetic KV: bytes with the statistics of real KV, different for every block,
 // checkable, and cheap to make.
 //
 // Statistics, per (layer, head): channel scales log-normal, a mean per channel, kOutlierChannels

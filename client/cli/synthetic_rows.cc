@@ -69,7 +69,7 @@ double DrawTokenNorm(Random& random) {
   return std::sqrt(kTokenNormFreedom / std::max(chi_squared, 1e-3));
 }
 
-// Rotates `row` by its position, as an engine's RoPE does (CODECS 1).
+// Rotates `row` by its position, as an engine's RoPE does.
 void Rotate(const Rope& rope, uint32_t position, std::span<double> row) {
   const uint32_t pairs = std::min<uint32_t>(rope.rotary_dim, row.size()) / 2;
   const bool half = rope.pairing == RopePairing::kHalf;

@@ -12,7 +12,7 @@
 //         / b tokens): 2.25 for b = 2 and group = 128, 3.0 for group = 32.
 // Codes   fp32. m = fp16(min); s = fp16((max - min) / (2^b - 1)); i = 1 / s of the stored s, 0 when s is 0;
 //         q = rne(clamp((x - m) i, 0, 2^b - 1)) with the stored m. x' = q s + m.
-// Error   about s / 2, plus the rounding of m and of 2^b s; relative MSE on Gaussian rows as in CODECS 13
+// Error   about s / 2, plus the rounding of m and of 2^b s; relative MSE on Gaussian rows
 //         (AffineQuantiserTest). Refused: values that are not finite, a scale or a minimum beyond 65504.
 // Source  KIVI (ICML 2024). We quantise with the stored scale and minimum, and a block's last group may be
 //         short in place of a residual window.

@@ -1,5 +1,5 @@
-// The last stage of a fixed-size codec: fp32 rows to scales and packed codes, and back (CODECS stages
-// S6 to S8). QuantiserCodec below makes a TileCodec of it.
+// The last stage of a fixed-size codec: fp32 rows to scales and packed codes, and back.
+// QuantiserCodec below makes a TileCodec of it.
 #pragma once
 
 #include "kernels/codec/tile_codec.h"

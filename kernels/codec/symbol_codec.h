@@ -1,4 +1,4 @@
-// Transform, symbols and rANS: the variable-size codecs that round (CODECS stages S0 to S9).
+// Transform, symbols and rANS: the variable-size codecs that round.
 //
 // The encoded tile is [mean, when centred][the quantiser's SideBytes()][rANS stream of T x D symbols,
 // token by token].

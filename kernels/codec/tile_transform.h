@@ -1,5 +1,5 @@
 // The stages before the quantiser, and back: load as fp32, un-rotate RoPE, subtract the mean of each
-// channel, rotate by seeded signs and a Hadamard transform (CODECS stages S0, S2, S3, S5).
+// channel, rotate by seeded signs and a Hadamard transform.
 //
 // Rotation of a row of D values: signs from SplitMix64 of (seed, layer), a power-of-two Hadamard
 // transform H_B on each part of D's binary decomposition, largest first (96 = 64 + 32), scaled to

@@ -11,7 +11,7 @@
 //         The frequencies are those of N(0,1), not stored.
 // Error   Gaussian relMSE 0.1331, 0.03578, 0.00959, 0.002505 (UniformQuantiserTest), rounding to the dtype apart.
 // Refuses rows whose scale is beyond fp16.    Deterministic: the arithmetic of vector_ops.h.
-// Source  CODECS section 5.7; DRIVE (2021) for the scale. Entropy-coded scalar quantisation: Gish and Pierce (1968).
+// Source  entropy-coded scalar quantisation, Gish and Pierce (1968); DRIVE (2021) for the scale.
 #pragma once
 
 #include "kernels/codec/symbol_codec.h"

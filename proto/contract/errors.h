@@ -1,5 +1,5 @@
 // Every error of Larder is built here, so that code and text always mean the same thing (code means
-// action: STYLE 11). Each text says what was wrong, what was expected and what to do. Texts never
+// action). Each text says what was wrong, what was expected and what to do. Texts never
 // contain keys, tokens or payload. They are printable ASCII of at most kErrorTextBytesMax bytes,
 // whatever the arguments are: other bytes become '?', the rest is cut (InvalidConfiguration alone
 // has lines, and any length). Pure functions.

@@ -78,7 +78,7 @@ Digest SpaceDigest(std::string_view tenant, const Digest& manifest_digest, std::
 // Shape of a full block of one group.
 KvShape ShapeOf(const Manifest& manifest, const LayerGroup& group);
 
-// Raw bytes of one token over all groups (state groups count as zero); what CODECS tables call
+// Raw bytes of one token over all groups (state groups count as zero); what size tables call
 // bytes per token.
 uint64_t BytesPerToken(const Manifest& manifest);
 

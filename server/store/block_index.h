@@ -3,15 +3,14 @@
 // BlockStore puts a mutex around it.
 //
 // Invariants
-//   - A block's parent is resident as long as the block is: `children` counts resident children,
-//   and a block with children never goes
-//     (tail-first). So priority and recency of a chain protect its ancestors by structure; nothing
-//     needs to be copied up the chain.
+//   - A block's parent is resident as long as the block is: `children` counts resident children, and
+//     a block with children never goes (tail-first). So priority and recency of a chain protect its
+//     ancestors by structure; nothing needs to be copied up the chain.
 //   - A pinned block never goes. A doomed block (expired, quarantined, removed by an operator) is a
-//   miss from that moment on, and goes as
-//     soon as it has neither pins nor children; a new put of its key revives it in place.
-//   - Blocks are ordered, parked or absent in PriorityOrder; a block is parked only while it has
-//   pins or children.
+//     miss from that moment on, and goes as soon as it has neither pins nor children; a new put of its
+//     key revives it in place.
+//   - Blocks are ordered, parked or absent in PriorityOrder; a block is parked only while it has pins
+//     or children.
 //
 // Memory  48 bytes an entry, 12 of order, 6-13 of hash table. All arrays are lazily committed.
 // Cost  O(1) amortised for every operation on a block; Match() pipelines its probes, so that a

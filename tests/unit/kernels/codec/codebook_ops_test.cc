@@ -14,7 +14,7 @@ namespace {
 double NormalDensity(double x) { return std::exp(-x * x / 2) / std::sqrt(2 * M_PI); }
 double NormalTail(double x) { return 0.5 * std::erfc(x / std::sqrt(2.0)); }
 
-// Thresholds are midpoints and values the means of their cells; distortions are those of CODECS 5.1.
+// Thresholds are midpoints and values the means of their cells; distortions are those of N(0,1).
 TEST(LloydMaxTest, IsTheFixedPointForGaussianValues) {
   const double distortion[] = {0.36338, 0.11748, 0.03455, 0.00950};
   for (unsigned bits = 1; bits <= 4; ++bits) {

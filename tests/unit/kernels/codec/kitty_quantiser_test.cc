@@ -82,7 +82,7 @@ TEST(KittyQuantiserTest, BoostsTheStrongestChannels) {
     EXPECT_EQ(in[kMap + i], found - std::begin(strong));  // 16 for the others
     (found == std::end(strong) ? plain : boosted) += ErrorOf(tile, decoded, i);
   }
-  // The errors of 4 and of 2 bits for g = 128 (CODECS 13), over fewer groups than its table has.
+  // The errors of 4 and of 2 bits for g = 128, over few groups.
   EXPECT_NEAR(boosted / 16, 0.0099, 0.1 * 0.0099);
   EXPECT_NEAR(plain / 112, 0.249, 0.05 * 0.249);
 }

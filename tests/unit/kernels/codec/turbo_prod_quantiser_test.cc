@@ -11,7 +11,7 @@ namespace larder {
 namespace {
 
 constexpr uint32_t kDim = 128;
-constexpr double kDistortion[] = {0.3609, 0.1160, 0.03397};  // of 1 to 3 bits, CODECS 5.1, d = 128
+constexpr double kDistortion[] = {0.3609, 0.1160, 0.03397};  // of 1 to 3 bits, d = 128
 
 const QuantiserCodec& Codec() {
   static const TurboProdQuantiser quantiser;

@@ -11,7 +11,7 @@ namespace larder {
 namespace {
 
 constexpr uint32_t kDim = 128;
-constexpr double kDistortion[] = {0.3609, 0.1160, 0.03397, 0.00931};  // CODECS 5.1, d = 128
+constexpr double kDistortion[] = {0.3609, 0.1160, 0.03397, 0.00931};  // d = 128
 
 const QuantiserCodec& Codec() {
   static const TurboQuantiser quantiser;
@@ -97,7 +97,7 @@ TEST(TurboQuantiserTest, InnerProductsHaveTheSlopeOfTheScaleRule) {
   }
 }
 
-// The measured columns of CODECS 5.2, and for the unbiased scale its formula.
+// Variances measured for d = 128, and for the unbiased scale its formula.
 TEST(TurboQuantiserTest, InnerProductsHaveTheStatedVariance) {
   constexpr double kPlain[] = {0.167, 0.114, 0.044, 0.013};
   constexpr double kNormed[] = {0.263, 0.089, 0.026, 0.0069};

@@ -19,7 +19,7 @@ CodecParams Params(uint8_t bits, uint8_t transform = kTransformRotate) {
 
 struct Expected {
   uint8_t bits;
-  double rate;        // of the symbols, CODECS 5.7
+  double rate;        // of the symbols
   double distortion;  // of the centroids
 };
 constexpr Expected kExpected[] = {

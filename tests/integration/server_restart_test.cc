@@ -138,7 +138,7 @@ class EngineLoop {
 
   void Put(uint32_t chain, size_t first) {
     const auto results = Timed("put", [&] {
-      return client_->Put(space_, std::span(blocks_[chain]).subspan(first), {kTimeout});
+      return client_->Put(space_, std::span(blocks_[chain]).subspan(first), {{kTimeout}, ""});
     });
     if (!results.ok()) return;
     for (const PutResult& result : *results) {

@@ -35,13 +35,13 @@ Checksum128 OriginOf(const FrameHeader& header, bool raw) {
   return raw ? header.root : header.source_root;
 }
 
+}  // namespace
+
 bool IsRaw(const FrameView& frame) {
   const auto descriptors = frame.descriptors();
   return std::all_of(descriptors.begin(), descriptors.end(),
                      [](const CodecDescriptor& row) { return row.codec_id == kCodecRaw; });
 }
-
-}  // namespace
 
 void PinSet::Reset() {
   if (store_ != nullptr) store_->Unpin(blocks_);

@@ -32,6 +32,9 @@ namespace larder::server {
 
 class BlockStore;
 
+// Whether every stream of the frame stands raw.
+bool IsRaw(const FrameView& frame);
+
 // Blocks held in memory until this is destroyed. Move-only.
 class PinSet {
  public:

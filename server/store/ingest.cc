@@ -40,12 +40,6 @@ std::string_view MessageOf(PutOutcome outcome) {
   }
 }
 
-bool IsRaw(const FrameView& frame) {
-  const auto descriptors = frame.descriptors();
-  return std::all_of(descriptors.begin(), descriptors.end(),
-                     [](const CodecDescriptor& row) { return row.codec_id == kCodecRaw; });
-}
-
 // Scatters bytes over the front of the spans; returns how many.
 size_t CopyInto(const ByteSpans& spans, std::span<const std::byte> bytes) {
   size_t copied = 0;

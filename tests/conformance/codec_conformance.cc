@@ -112,7 +112,7 @@ TEST_P(CodecConformanceTest, SimdGivesTheBytesOfTheReference) {
 TEST_P(CodecConformanceTest, RowsMayStandAnywhere) {
   const TileShape shape{40, 128};
   const CodecParams params = GetParam().codec.params;
-  if (!codec().Accepts(params, shape)) GTEST_SKIP();
+  ASSERT_TRUE(codec().Accepts(params, shape));
   const RandomTile tile = GaussianTile(shape, 11);
   const Coded want = RoundTrip(codec(), params, tile, Isa::kSimd);
   // The same rows with another head's between them.
@@ -143,7 +143,7 @@ TEST_P(CodecConformanceTest, RowsMayStandAnywhere) {
 TEST_P(CodecConformanceTest, RefusesValuesThatAreNotFiniteOrKeepsThemExactly) {
   const TileShape shape{32, 128};
   const CodecParams params = GetParam().codec.params;
-  if (!codec().Accepts(params, shape)) GTEST_SKIP();
+  ASSERT_TRUE(codec().Accepts(params, shape));
   for (const uint16_t bad : {uint16_t{0x7F80}, uint16_t{0xFF80}, uint16_t{0x7FC1}}) {
     RandomTile tile = GaussianTile(shape, 12);
     tile.elements[777] = bad;
@@ -158,7 +158,7 @@ TEST_P(CodecConformanceTest, RefusesValuesThatAreNotFiniteOrKeepsThemExactly) {
 TEST_P(CodecConformanceTest, SurvivesExtremeValues) {
   const TileShape shape{32, 128};
   const CodecParams params = GetParam().codec.params;
-  if (!codec().Accepts(params, shape)) GTEST_SKIP();
+  ASSERT_TRUE(codec().Accepts(params, shape));
   for (const float scale : {0.0f, 1e-38f, 1e-20f, 1e-6f, 1e4f, 3e4f, 1e10f, 1e30f, 1e37f}) {
     const RandomTile tile = GaussianTile(shape, 13, 0, scale);
     const Coded want = RoundTrip(codec(), params, tile, Isa::kScalar);

@@ -13,8 +13,11 @@ find_package(yaml-cpp CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(hwy CONFIG REQUIRED)
+find_package(ucx CONFIG REQUIRED)      # link ucx::ucp and ucx::ucs: ucp alone lacks ucs_status_string
+find_package(RocksDB CONFIG REQUIRED)  # RocksDB::rocksdb-shared
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing)
 
 # gRPC runs at half speed on glibc malloc (every large message is mapped and unmapped), so programs link this.
 add_library(larder_allocator INTERFACE)

@@ -20,7 +20,7 @@
 
 namespace larder::server {
 
-enum class PolicyKind : uint8_t { kLru, kS3Fifo };
+enum class PolicyKind : uint8_t { kLru, kS3Fifo, kLfuda };
 
 struct Config {
   // Loopback only until the server speaks mTLS. Port 0 picks a free one.

@@ -176,7 +176,7 @@ ConfigField SwitchField(std::string name, std::string help, bool Config::*member
 }
 
 ConfigField PolicyField() {
-  const std::vector<std::string> words = {"lru", "s3fifo"};  // in the order of PolicyKind
+  const std::vector<std::string> words = {"lru", "s3fifo", "lfuda"};  // in the order of PolicyKind
   return WordField(
       "policy", "Order of eviction within a priority", words,
       [words](const Config& config) { return words[static_cast<size_t>(config.policy)]; },

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/base/check.h"
+#include "server/policy/lfuda_order.h"
 #include "server/policy/lru_order.h"
 #include "server/policy/s3fifo_order.h"
 
@@ -23,6 +24,8 @@ EvictionOrderFactory OrderOf(const Config& config, size_t blocks_max) {
   switch (config.policy) {
     case PolicyKind::kLru:
       return [](OrderLinks& links) { return MakeLruOrder(links); };
+    case PolicyKind::kLfuda:
+      return [](OrderLinks& links) { return MakeLfudaOrder(links); };
     case PolicyKind::kS3Fifo:
       return
           [ghosts = std::make_shared<GhostTable>(1 + blocks_max * kGranuleBytes / kBytesPerGhost)](

@@ -191,7 +191,8 @@ nlohmann::json BenchOrders() {
         };
     for (const auto& [name, factory] :
          {std::pair<const char*, EvictionOrderFactory>("lru", MakeLruOrder),
-          std::pair<const char*, EvictionOrderFactory>("s3fifo", s3fifo)}) {
+          std::pair<const char*, EvictionOrderFactory>("s3fifo", s3fifo),
+          std::pair<const char*, EvictionOrderFactory>("lfuda", MakeLfudaOrder)}) {
       nlohmann::json r = BenchOrder(factory, blocks);
       std::printf("%-8s %10u %8.1f %8.1f %8.1f %8.1f\n", name, blocks, r["insert_ns"].get<double>(),
                   r["touch_ns"].get<double>(), r["replace_ns"].get<double>(),

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "server/policy/lfuda_order.h"
 #include "server/policy/lru_order.h"
 #include "server/policy/priority_order.h"
 #include "server/policy/s3fifo_order.h"
@@ -131,6 +132,7 @@ TEST_P(PolicyConformance, HoldsExactlyWhatWasInsertedUnderRandomUse) {
 
 INSTANTIATE_TEST_SUITE_P(Policies, PolicyConformance,
                          testing::Values(PolicyCase{"Lru", MakeLruOrder},
+                                         PolicyCase{"Lfuda", MakeLfudaOrder},
                                          PolicyCase{"S3Fifo",
                                                     [](OrderLinks& links) {
                                                       return MakeS3FifoOrder(

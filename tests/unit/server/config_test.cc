@@ -133,7 +133,8 @@ TEST(ConfigTest, ReportsFaultsOfFileAndFlagsAtOnce) {
   const std::string path = file.path();
   EXPECT_THAT(text, HasSubstr(path + ":1: dram_byte: found"));
   EXPECT_THAT(text, HasSubstr("did you mean dram_bytes?"));
-  EXPECT_THAT(text, HasSubstr(path + ":2: policy: found 'a list', expected one of lru, s3fifo"));
+  EXPECT_THAT(
+      text, HasSubstr(path + ":2: policy: found 'a list', expected one of lru, s3fifo, lfuda"));
   EXPECT_THAT(
       text,
       HasSubstr(path + ":3: streams_max: found '-1', expected a whole number from 1 to 16384"));
@@ -245,7 +246,7 @@ TEST(ConfigTest, RefusesWrongTypesWithTheirLine) {
            {"streams_max: {a: 1}", "found 'a map'"},
            {"\nlisten: [127.0.0.1, 80]", "yaml:2: listen: found 'a list', expected a loopback"},
            {"dram_huge_pages: yes", "found 'yes', expected one of false, true"},
-           {"policy: LRU", "found 'LRU', expected one of lru, s3fifo"},
+           {"policy: LRU", "found 'LRU', expected one of lru, s3fifo, lfuda"},
            {"log_level: loud", "found 'loud', expected one of trace, debug, info, warn, error"},
            {"dram_bytes: 1GB", "found '1GB', expected a size from 16MiB to 511GiB"},
            {"stream_idle_timeout_ms: 10s", "found '10s', expected whole milliseconds"},

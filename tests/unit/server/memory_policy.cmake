@@ -11,7 +11,7 @@ larder_test(NAME memory_tier_test
   LIBS larder::tier larder::fakes
   LABELS unit)
 larder_test(NAME eviction_order_test
-  SOURCES policy/ghost_table_test.cc policy/lru_order_test.cc policy/s3fifo_order_test.cc
+  SOURCES policy/ghost_table_test.cc policy/lfuda_order_test.cc policy/lru_order_test.cc policy/s3fifo_order_test.cc
   LIBS larder::policy
   LABELS unit)
 larder_test(NAME priority_order_test

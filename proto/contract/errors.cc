@@ -108,6 +108,12 @@ absl::Status LeaseGone() {
        "for a new one"});
 }
 
+absl::Status WindowGone() {
+  return Make(absl::StatusCode::kFailedPrecondition,
+              {"the window is not open, or another client opened it; open one, then repeat the "
+               "call over it"});
+}
+
 absl::Status FrameOfOtherSpace(std::string_view field) {
   return Make(absl::StatusCode::kFailedPrecondition,
               {"the frame's ", field,

@@ -35,6 +35,7 @@ TEST(ErrorsTest, EachErrorHasItsCodeAndSaysWhatToDo) {
       {SpaceUnknown(0xABC),
        absl::StatusCode::kFailedPrecondition,
        {"space 0x0000000000000abc is not registered", "call RegisterManifest", "repeat the call"}},
+      {WindowGone(), absl::StatusCode::kFailedPrecondition, {"window is not open", "open one"}},
       {LeaseGone(), absl::StatusCode::kFailedPrecondition, {"lease has ended", "call Lookup"}},
       {FrameOfOtherSpace("manifest digest"),
        absl::StatusCode::kFailedPrecondition,

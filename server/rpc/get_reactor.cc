@@ -13,10 +13,6 @@
 namespace larder::server {
 namespace {
 
-// The answer must still cross the wire: what is not begun this long before the deadline is answered
-// as a miss.
-constexpr auto kAnswerMargin = std::chrono::milliseconds(2);
-
 // Parts of small frames cost a few dozen bytes of framing each, so the number per message is
 // bounded too.
 constexpr int kPartsPerMessageMax = 1024;
@@ -53,59 +49,71 @@ absl::Status GetReactor::Accept(const grpc::ByteBuffer& request) {
     return BrokenStream("bytes that are not a GetRequest", "GetRequest");
   auto hashes = HashesFromWire(wire.prefix_hashes(), kGetBlocksMax, "prefix_hashes");
   if (!hashes.ok()) return hashes.status();
-  hashes_ = *std::move(hashes);
   const auto fidelity = FidelityFromWire(wire.fidelity_min());
   if (!fidelity.ok()) return fidelity.status();
-  options_ = {*fidelity, wire.verify_at_server()};
   const auto space = backend_.store.spaces().Find(wire.space_id());
   if (!space.ok()) return space.status();
-  space_ = *space;
+  session_.emplace(backend_.store.OpenFetch(**space, *std::move(hashes),
+                                            {*fidelity, wire.verify_at_server(), Deadline()}));
   if (wire.lease_id().empty()) return absl::OkStatus();
   const auto lease = LeaseIdFromWire(wire.lease_id());
   if (!lease.ok()) return lease.status();
   return backend_.store.leases().CheckLive(*lease);
 }
 
+// Fills a message and sends it; returns early when the next block must be waited for.
 void GetReactor::WriteNext() {
-  PartsWriter message;
-  for (int parts = 0; next_ < hashes_.size() && message.payload_bytes() < kWireChunkBytes &&
-                      parts < kPartsPerMessageMax;
-       ++parts) {
-    if (sending_.frame == nullptr) {
-      if (backend_.store.draining() || OverDeadline()) {
-        const MissReason reason =
-            backend_.store.draining() ? MissReason::kDraining : MissReason::kOverDeadline;
-        backend_.store.fetch().CountMiss(reason);
-        AddMiss(message, reason);
-        continue;
-      }
-      auto found = backend_.store.fetch().Run(*space_, hashes_[next_], options_);
-      if (const auto* reason = std::get_if<MissReason>(&found)) {
-        AddMiss(message, *reason);
-        continue;
-      }
-      sending_ = {std::make_shared<const PinnedFrame>(std::get<PinnedFrame>(std::move(found)))};
+  while (parts_.payload_bytes() < kWireChunkBytes && parts_count_ < kPartsPerMessageMax) {
+    if (sending_.frame != nullptr) {
+      AddChunk();
+    } else if (session_->left() == 0) {
+      break;
+    } else if (!AnswerNext()) {
+      return;
     }
-    AddChunk(message);
   }
-  if (message.empty()) {
+  if (parts_.empty()) {
     End(absl::OkStatus());
     return;
   }
-  message_ = message.Take();
+  message_ = parts_.Take();
+  parts_count_ = 0;
   StartWrite(&message_);
 }
 
-void GetReactor::AddMiss(PartsWriter& message, MissReason reason) {
+// Whether the answer is here. If not, its thread goes on with WriteNext, and this one must touch
+// nothing more.
+bool GetReactor::AnswerNext() {
+  turn_.store(Turn::kAsked, std::memory_order_relaxed);
+  session_->Next([this](FetchAnswer answer) {
+    Take(std::move(answer));
+    if (turn_.exchange(Turn::kAnswered, std::memory_order_acq_rel) == Turn::kLeft) {
+      ticket_.Touch();
+      WriteNext();
+    }
+  });
+  return turn_.exchange(Turn::kLeft, std::memory_order_acq_rel) == Turn::kAnswered;
+}
+
+void GetReactor::Take(FetchAnswer answer) {
+  if (const auto* reason = std::get_if<MissReason>(&answer)) {
+    AddMiss(*reason);
+  } else {
+    sending_ = {std::make_shared<const PinnedFrame>(std::get<PinnedFrame>(std::move(answer)))};
+  }
+}
+
+void GetReactor::AddMiss(MissReason reason) {
   PartHead head;
   head.index = next_++;
   head.outcome = v1::GET_OUTCOME_MISS;
   head.miss_reason = static_cast<v1::MissReason>(reason);
-  message.AddPart(head, {});
+  parts_.AddPart(head, {});
+  ++parts_count_;
 }
 
 // As much of the current frame as the message may still take.
-void GetReactor::AddChunk(PartsWriter& message) {
+void GetReactor::AddChunk() {
   const PinnedFrame& frame = *sending_.frame;
   PartHead head;
   head.index = next_;
@@ -114,7 +122,7 @@ void GetReactor::AddChunk(PartsWriter& message) {
     head.frame_bytes = frame.residency.frame_bytes;
   }
   std::vector<grpc::Slice> slices;
-  uint64_t room = kWireChunkBytes - message.payload_bytes();
+  uint64_t room = kWireChunkBytes - parts_.payload_bytes();
   while (room > 0 && sending_.span < frame.spans.size()) {
     const auto rest = frame.spans[sending_.span].subspan(sending_.span_used);
     const size_t step = std::min<uint64_t>(room, rest.size());
@@ -127,15 +135,20 @@ void GetReactor::AddChunk(PartsWriter& message) {
       sending_.span_used = 0;
     }
   }
-  message.AddPart(head, std::move(slices));
+  parts_.AddPart(head, std::move(slices));
+  ++parts_count_;
   if (sending_.span == frame.spans.size()) {
     sending_ = {};
     ++next_;
   }
 }
 
-bool GetReactor::OverDeadline() const {
-  return context_->deadline() < std::chrono::system_clock::now() + kAnswerMargin;
+// The call's deadline on the store's clock.
+TimePoint GetReactor::Deadline() const {
+  const auto left = context_->deadline() - std::chrono::system_clock::now();
+  constexpr auto kFarAway = std::chrono::hours(24);  // calls without a deadline name the end of time
+  if (left > kFarAway) return TimePoint::max();
+  return backend_.clock.Now() + std::chrono::duration_cast<Duration>(left);
 }
 
 void GetReactor::OnWriteDone(bool ok) {

@@ -1,12 +1,13 @@
-// One Get stream: pins frame after frame and writes them in place, up to kWireChunkBytes of payload
-// per message.
+// One Get stream: asks its FetchSession for frame after frame and writes them in place, up to
+// kWireChunkBytes of payload per message.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <optional>
 
 #include "proto/contract/grpc_parts.h"
 #include "server/rpc/backend.h"
@@ -14,7 +15,9 @@
 
 namespace larder::server {
 
-// Owns itself: deleted by gRPC's OnDone. Reactions of one stream never overlap.
+// Owns itself: deleted by gRPC's OnDone. Reactions of one stream never overlap: either a write is
+// pending, or an answer is awaited, or neither. While an answer is awaited nothing is pending at
+// gRPC, which then keeps this until End.
 class GetReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
   GetReactor(Backend& backend, grpc::CallbackServerContext* context,
@@ -35,20 +38,26 @@ class GetReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void OnDone() override { delete this; }
 
   void WriteNext();
-  void AddMiss(PartsWriter& message, MissReason reason);
-  void AddChunk(PartsWriter& message);
-  bool OverDeadline() const;
+  bool AnswerNext();
+  void Take(FetchAnswer answer);
+  void AddMiss(MissReason reason);
+  void AddChunk();
+  TimePoint Deadline() const;
   void End(const absl::Status& status);
 
   Backend& backend_;
   grpc::CallbackServerContext* const context_;
   const CallMeter meter_;
   StreamGate::Ticket ticket_;
-  const SpaceEntry* space_ = nullptr;
-  std::vector<PrefixHash> hashes_;
-  Fetch::Options options_;
+  std::optional<FetchSession> session_;
+  // Who goes on after FetchSession::Next: the caller, when the answer came before Next returned, or
+  // the answer's thread.
+  enum class Turn : uint8_t { kAsked, kAnswered, kLeft };
+  std::atomic<Turn> turn_{Turn::kAsked};
   uint32_t next_ = 0;  // block being answered
   Sending sending_;
+  PartsWriter parts_;  // the message that is being filled
+  int parts_count_ = 0;
   grpc::ByteBuffer message_;
 };
 

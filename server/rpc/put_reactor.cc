@@ -87,16 +87,19 @@ absl::Status PutReactor::OnPayload(const PartHead& head, std::span<const std::by
 }
 
 void PutReactor::FinishWithResults() {
-  v1::PutResponse response;
-  for (const IngestResult& result : session_->Finish()) {
-    v1::PutResult* wire = response.add_results();
-    wire->set_outcome(static_cast<v1::PutOutcome>(result.outcome));
-    wire->set_message(result.message);
-    wire->set_frame_bytes(result.frame_bytes);
-  }
-  const grpc::Slice bytes(response.SerializeAsString());
-  *response_ = grpc::ByteBuffer(&bytes, 1);
-  End(absl::OkStatus());
+  // No operation of the stream is pending, so gRPC keeps this until End, whatever thread that is on.
+  session_->Finish([this](std::vector<IngestResult> results) {
+    v1::PutResponse response;
+    for (const IngestResult& result : results) {
+      v1::PutResult* wire = response.add_results();
+      wire->set_outcome(static_cast<v1::PutOutcome>(result.outcome));
+      wire->set_message(result.message);
+      wire->set_frame_bytes(result.frame_bytes);
+    }
+    const grpc::Slice bytes(response.SerializeAsString());
+    *response_ = grpc::ByteBuffer(&bytes, 1);
+    End(absl::OkStatus());
+  });
 }
 
 void PutReactor::End(const absl::Status& status) {

@@ -1,9 +1,10 @@
 #include "server/store/fetch.h"
 
 #include <algorithm>
-#include <vector>
+#include <utility>
 
 #include "kernels/format/frame.h"
+#include "server/base/check.h"
 
 namespace larder::server {
 namespace {
@@ -34,22 +35,36 @@ FrameFault Verify(const PinnedFrame& frame) {
 
 }  // namespace
 
-std::variant<PinnedFrame, MissReason> Fetch::Run(const SpaceEntry& space, const PrefixHash& hash,
-                                                 const Options& options) {
-  auto found = blocks_.PinFrame(space, hash, options.fidelity_min);
-  if (auto* frame = std::get_if<PinnedFrame>(&found); frame != nullptr && options.verify) {
+FetchSession::FetchSession(const FetchParts& parts, const SpaceEntry& space,
+                           std::vector<PrefixHash> hashes, const Options& options)
+    : parts_(parts), space_(space), hashes_(std::move(hashes)), options_(options) {}
+
+FetchAnswer FetchSession::Find(const PrefixHash& hash) {
+  if (parts_.draining.load(std::memory_order_relaxed)) return MissReason::kDraining;
+  if (options_.deadline != TimePoint::max() &&
+      options_.deadline < parts_.clock.Now() + kAnswerMargin) {
+    return MissReason::kOverDeadline;
+  }
+  auto found = parts_.blocks.PinFrame(space_, hash, options_.fidelity_min);
+  if (auto* frame = std::get_if<PinnedFrame>(&found); frame != nullptr && options_.verify) {
     const FrameFault fault = Verify(*frame);
     if (fault != FrameFault::kNone) {
-      blocks_.Quarantine(space, hash, *frame, FrameFaultText(fault));
+      parts_.blocks.Quarantine(space_, hash, *frame, FrameFaultText(fault));
       found = MissReason::kQuarantined;
     }
   }
-  if (const auto* frame = std::get_if<PinnedFrame>(&found)) {
-    metrics_.CountGetHit(frame->residency.frame_bytes);
-  } else {
-    metrics_.CountGetMiss(std::get<MissReason>(found));
-  }
   return found;
+}
+
+void FetchSession::Next(std::function<void(FetchAnswer)> ready) {
+  LARDER_CHECK(next_ < hashes_.size());
+  FetchAnswer answer = Find(hashes_[next_++]);
+  if (const auto* frame = std::get_if<PinnedFrame>(&answer)) {
+    parts_.metrics.CountGetHit(frame->residency.frame_bytes);
+  } else {
+    parts_.metrics.CountGetMiss(std::get<MissReason>(answer));
+  }
+  ready(std::move(answer));
 }
 
 }  // namespace larder::server

@@ -1,34 +1,68 @@
-// The Get verb: pins a block's frame so that the transport can read it in place.
+// The Get verb: answers the blocks of one get, in order, with frames that the transport reads in
+// place.
+//
+//   FetchSession session = store.OpenFetch(space, hashes, {.deadline = deadline});
+//   session.Next([](FetchAnswer answer) { ... });   // block 0; after it the next call: block 1
+//
+// A frame stays readable while its PinnedFrame lives, whatever memory that is. What can not be
+// answered before the deadline is a miss that says so.
 #pragma once
 
-#include <span>
+#include <atomic>
+#include <cstdint>
+#include <functional>
 #include <variant>
+#include <vector>
 
 #include "server/base/clock.h"
+#include "server/base/metrics.h"
 #include "server/store/block_store.h"
 
 namespace larder::server {
 
-// Thread-safe.
-class Fetch {
+using FetchAnswer = std::variant<PinnedFrame, MissReason>;
+
+// What the verb works with; outlives every session.
+struct FetchParts {
+  BlockStore& blocks;
+  const std::atomic<bool>& draining;  // then every further block is a miss
+  const Clock& clock;
+  Metrics& metrics;
+};
+
+// Confined to its caller: one call of Next at a time, the next one after `ready` was called. The
+// space must outlive it (spaces are never removed).
+class FetchSession {
  public:
   struct Options {
     Fidelity fidelity_min = Fidelity::kUnspecified;
     // Verify before answering and quarantine a damaged frame. The receiver verifies in any case.
     bool verify = false;
+    // The answer must still cross the wire: a block that is not in hand kAnswerMargin before this is
+    // answered MISS(over_deadline).
+    TimePoint deadline = TimePoint::max();
   };
+  static constexpr auto kAnswerMargin = std::chrono::milliseconds(2);
 
-  Fetch(BlockStore& blocks, Metrics& metrics) : blocks_(blocks), metrics_(metrics) {}
+  FetchSession(const FetchParts& parts, const SpaceEntry& space, std::vector<PrefixHash> hashes,
+               const Options& options);
 
-  // A readable frame, or why it is a miss. Counts either.
-  std::variant<PinnedFrame, MissReason> Run(const SpaceEntry& space, const PrefixHash& hash,
-                                            const Options& options);
-  // A miss decided by the caller (deadline, draining).
-  void CountMiss(MissReason reason) { metrics_.CountGetMiss(reason); }
+  // Blocks that Next has not been asked for yet.
+  size_t left() const { return hashes_.size() - next_; }
+
+  // Answers the next block; left() > 0. `ready` is called exactly once: on this thread before Next
+  // returns when the block is in memory, later on an I/O thread otherwise. The session must live
+  // until then. Counts the hit or the miss.
+  void Next(std::function<void(FetchAnswer)> ready);
 
  private:
-  BlockStore& blocks_;
-  Metrics& metrics_;
+  FetchAnswer Find(const PrefixHash& hash);
+
+  const FetchParts parts_;
+  const SpaceEntry& space_;
+  const std::vector<PrefixHash> hashes_;
+  const Options options_;
+  size_t next_ = 0;
 };
 
 }  // namespace larder::server

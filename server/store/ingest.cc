@@ -298,7 +298,7 @@ void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
   metrics_.CountPutBlock(outcome, frame_bytes, stored ? block.frame.header().raw_bytes : 0);
 }
 
-std::vector<IngestResult> IngestSession::Finish() {
+void IngestSession::Finish(std::function<void(std::vector<IngestResult>)> done) {
   results_.resize(count_);
   for (IngestResult& result : results_) {
     if (result.outcome != PutOutcome::kIncomplete) continue;
@@ -307,7 +307,7 @@ std::vector<IngestResult> IngestSession::Finish() {
   }
   if (!last_.empty()) blocks_.TouchAncestors(last_);
   last_.Reset();
-  return std::move(results_);
+  done(std::move(results_));
 }
 
 }  // namespace larder::server

@@ -3,13 +3,15 @@
 //
 //   IngestSession session = ingest.Open(space, blocks);
 //   session.Begin(index, frame_bytes, retention); session.Write(piece); ...   // blocks in order,
-//   parents before children results = session.Finish();
+//   parents before children
+//   session.Finish([](std::vector<IngestResult> results) { ... });
 //
 // A session that is destroyed early leaves nothing: its slab, its share of the ingest budget and
 // its pins go with it.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -84,8 +86,10 @@ class IngestSession {
   // The next bytes of block `index`'s frame. INVALID_ARGUMENT when they belong to no begun block or
   // exceed its frame.
   absl::Status Write(uint32_t index, std::span<const std::byte> piece);
-  // One result per block of the batch. Call once.
-  std::vector<IngestResult> Finish();
+  // Gives `done` one result per block of the batch, exactly once: on this thread before Finish
+  // returns, or later on an I/O thread when the batch waits for its blocks to be durable. The
+  // session must live until then. Call once.
+  void Finish(std::function<void(std::vector<IngestResult>)> done);
 
  private:
   size_t GatherHeader(std::span<const std::byte> piece);

@@ -38,6 +38,7 @@ EvictionOrderFactory OrderOf(const Config& config, size_t blocks_max) {
 
 Store::Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics)
     : dram_(dram),
+      clock_(clock),
       metrics_(metrics),
       codecs_(config),
       spaces_(codecs_, metrics),
@@ -46,7 +47,6 @@ Store::Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metr
       leases_(
           {config.leases_max, config.leases_per_client_max, kLeasedPinsMax, clock, RandomLeaseId}),
       ingest_budget_(std::min(config.ingest_bytes_max, config.dram_bytes / 2)),
-      lookup_(blocks_, leases_, metrics),
-      fetch_(blocks_, metrics) {}
+      lookup_(blocks_, leases_, metrics) {}
 
 }  // namespace larder::server

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "kernels/codec/coder_pool.h"
 #include "server/base/byte_budget.h"
@@ -31,7 +33,6 @@ class Store {
   BlockStore& blocks() { return blocks_; }
   LeaseTable& leases() { return leases_; }
   Lookup& lookup() { return lookup_; }
-  Fetch& fetch() { return fetch_; }
   EventLog& events() { return events_; }
   QuarantineList& quarantine() { return quarantine_; }
   const ByteBudget& ingest_budget() const { return ingest_budget_; }
@@ -39,6 +40,11 @@ class Store {
 
   IngestSession OpenIngest(const SpaceEntry& space, uint32_t count) {
     return IngestSession({blocks_, ingest_budget_, coders_, metrics_}, space, count);
+  }
+
+  FetchSession OpenFetch(const SpaceEntry& space, std::vector<PrefixHash> hashes,
+                         const FetchSession::Options& options) {
+    return FetchSession({blocks_, draining_, clock_, metrics_}, space, std::move(hashes), options);
   }
 
   // Admission ends; what runs goes on. Never undone.
@@ -53,6 +59,7 @@ class Store {
 
  private:
   Tier& dram_;
+  const Clock& clock_;
   Metrics& metrics_;
   const CodecPolicy codecs_;
   CoderPool coders_;
@@ -63,7 +70,6 @@ class Store {
   LeaseTable leases_;  // after blocks_: leases hold pins
   ByteBudget ingest_budget_;
   Lookup lookup_;
-  Fetch fetch_;
   std::atomic<bool> draining_{false};
 };
 

@@ -54,9 +54,35 @@ TEST_F(FetchTest, AFrameUnderAnotherKeyIsNeverReturnedEvenUnverified) {
   EXPECT_EQ(reason, MissReason::kQuarantined);
 }
 
+TEST_F(FetchTest, AnswersInTheOrderAsked) {
+  PutChain(1, 3);
+  FetchSession session = store.OpenFetch(*space, {HashOf(3), HashOf(9), HashOf(1)}, {});
+  std::vector<bool> hits;
+  while (session.left() > 0) {
+    session.Next([&](FetchAnswer answer) {
+      hits.push_back(std::holds_alternative<PinnedFrame>(answer));
+    });
+  }
+  EXPECT_EQ(hits, (std::vector<bool>{true, false, true}));
+}
+
+TEST_F(FetchTest, WhatCanNotBeSentByTheDeadlineIsAMiss) {
+  Put(1);
+  const FetchAnswer late = FetchNow(1, {.deadline = clock.Now() + std::chrono::milliseconds(1)});
+  EXPECT_EQ(std::get<MissReason>(late), MissReason::kOverDeadline);
+  const FetchAnswer in_time = FetchNow(1, {.deadline = clock.Now() + std::chrono::seconds(1)});
+  EXPECT_TRUE(std::holds_alternative<PinnedFrame>(in_time));
+}
+
+TEST_F(FetchTest, ADrainingStoreMisses) {
+  Put(1);
+  store.Drain();
+  EXPECT_EQ(std::get<MissReason>(FetchNow(1)), MissReason::kDraining);
+}
+
 TEST_F(FetchTest, APinnedFrameOutlivesItsEviction) {
   Put(1);
-  auto found = store.fetch().Run(*space, HashOf(1), {});
+  auto found = FetchNow(1);
   for (uint64_t other = 100; other < 130; ++other) Put(other);
   store.blocks().Evict(*space, {});
   const auto& frame = std::get<PinnedFrame>(found);

@@ -79,7 +79,7 @@ class IngestCodecTest : public StoreFixture {
       const size_t step = std::min<size_t>(777, frame.size() - at);
       EXPECT_TRUE(session.Write(0, std::span(frame).subspan(at, step)).ok());
     }
-    return session.Finish()[0];
+    return FinishNow(session)[0];
   }
   FrameView Stored(uint64_t number, Bytes* frame) {
     *frame = GetFrame(number);

@@ -49,7 +49,7 @@ TEST_F(IngestTest, ASessionThatEndsEarlyLeavesNothing) {
     ASSERT_TRUE(session.Begin(0, frame.size(), {}).ok());
     ASSERT_TRUE(session.Write(0, std::span(frame).first(received)).ok());
     EXPECT_EQ(store.ingest_budget().used() > 0, received >= 384);
-    EXPECT_EQ(session.Finish()[0].outcome, PutOutcome::kIncomplete);
+    EXPECT_EQ(FinishNow(session)[0].outcome, PutOutcome::kIncomplete);
   }
   EXPECT_EQ(tier.live_slabs(), 0u);
   EXPECT_EQ(store.ingest_budget().used(), 0u);
@@ -118,7 +118,7 @@ TEST_F(IngestTest, OneSessionCarriesAChainAndKeepsItsHeadWarm) {
     ASSERT_TRUE(session.Begin(i, frame.size(), {}).ok());
     ASSERT_TRUE(session.Write(i, frame).ok());
   }
-  for (const IngestResult& result : session.Finish())
+  for (const IngestResult& result : FinishNow(session))
     EXPECT_EQ(result.outcome, PutOutcome::kStored);
   for (uint64_t other = 100; other < 100 + kBlocks - 1; ++other)
     ASSERT_EQ(Put(other), PutOutcome::kStored);
@@ -149,7 +149,7 @@ TEST_F(IngestTest, BrokenStreamsAreTypedErrors) {
   ASSERT_TRUE(session.Write(0, frame).ok());
   EXPECT_EQ(session.Write(0, frame).code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(session.Begin(0, frame.size(), {}).code(), absl::StatusCode::kInvalidArgument);
-  const auto results = session.Finish();
+  const auto results = FinishNow(session);
   EXPECT_EQ(results[0].outcome, PutOutcome::kStored);
   EXPECT_EQ(results[1].outcome, PutOutcome::kIncomplete);
 }

@@ -89,6 +89,18 @@ class StoreFixture : public ::testing::Test {
     return config;
   }
 
+  static std::vector<IngestResult> FinishNow(IngestSession& session) {
+    std::vector<IngestResult> results;
+    session.Finish([&](std::vector<IngestResult> finished) { results = std::move(finished); });
+    return results;
+  }
+  FetchAnswer FetchNow(uint64_t number, const FetchSession::Options& options = {}) {
+    FetchSession session = store.OpenFetch(*space, {HashOf(number)}, options);
+    FetchAnswer answer = MissReason::kNone;
+    session.Next([&](FetchAnswer found) { answer = std::move(found); });
+    return answer;
+  }
+
   // Puts one frame in pieces of `piece` bytes.
   IngestResult PutFrame(const Bytes& frame, const RetentionSpec& retention = {},
                         size_t piece = 1000) {
@@ -98,7 +110,7 @@ class StoreFixture : public ::testing::Test {
       EXPECT_TRUE(
           session.Write(0, std::span(frame).subspan(at, std::min(piece, frame.size() - at))).ok());
     }
-    return session.Finish()[0];
+    return FinishNow(session)[0];
   }
   PutOutcome Put(uint64_t number, uint64_t parent = 0, const RetentionSpec& retention = {}) {
     return PutFrame(FrameOf(*space, number, parent, number), retention).outcome;
@@ -123,7 +135,7 @@ class StoreFixture : public ::testing::Test {
   size_t Resident(uint64_t first, uint64_t last) { return Look(first, last).blocks.size(); }
   // The whole frame of a hit; empty on a miss, whose reason goes to `reason`.
   Bytes GetFrame(uint64_t number, MissReason* reason = nullptr, bool verify = true) {
-    auto found = store.fetch().Run(*space, HashOf(number), {Fidelity::kUnspecified, verify});
+    auto found = FetchNow(number, {.verify = verify});
     if (auto* miss = std::get_if<MissReason>(&found)) {
       if (reason != nullptr) *reason = *miss;
       return {};

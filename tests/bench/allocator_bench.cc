@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "server/memory/slab_allocator.h"
+#include "server/policy/lfuda_order.h"
 #include "server/policy/lru_order.h"
 #include "server/policy/priority_order.h"
 #include "server/policy/s3fifo_order.h"

@@ -19,20 +19,10 @@
 #include <optional>
 
 #include "server/base/clock.h"
+#include "server/base/plane.h"
 #include "server/tier/tier.h"
 
 namespace larder::server {
-
-enum class PlaneKind : uint8_t { kInline = 0, kShm = 1, kUcx = 2 };
-inline constexpr int kPlanes = 3;
-
-enum class TransferEnd : uint8_t {
-  kDone = 0,          // every byte has arrived
-  kOverDeadline = 1,  // some may have
-  kPeerGone = 2,      // the window was closed, or its client is dead
-  kFailed = 3,        // the transport or the memory gave way
-};
-inline constexpr int kTransferEnds = 4;
 
 using TransferDone = std::function<void(TransferEnd)>;
 
@@ -57,10 +47,13 @@ class Window {
   // How many transfers one call should keep running: 1 where they end at once.
   virtual int transfers_max() const = 0;
 
-  // The spans, in order, to the window. They must stay readable until `done`.
+  // The spans, in order, to the window. They must stay readable until `done`. Ends the progress slot.
   virtual void Write(const Transfer& transfer, const ByteSpans& source, TransferDone done) = 0;
   // The window to the spans, in order. They must stay writable until `done`.
   virtual void Read(const Transfer& transfer, const ByteSpans& target, TransferDone done) = 0;
+
+  // The block of this transfer will not come: tells its progress slot, where the plane has them.
+  virtual void Skip(const Transfer& transfer) = 0;
 
   // No further transfer begins; those that run end soon, with kPeerGone unless they are through.
   virtual void Close() = 0;

@@ -40,6 +40,7 @@ class FakeWindow final : public Window {
             std::memcpy(span.data(), window, span.size());
           });
   }
+  void Skip(const Transfer&) override {}
   void Close() override {
     std::vector<Waiting> waiting;
     {

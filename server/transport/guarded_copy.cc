@@ -1,0 +1,58 @@
+#include "server/transport/guarded_copy.h"
+
+#include <signal.h>
+
+#include <cstring>
+#include <mutex>
+
+namespace larder::server {
+namespace guarded_copy_internal {
+
+thread_local sigjmp_buf* volatile resume = nullptr;
+
+namespace {
+
+struct sigaction previous;
+
+void OnBusError(int signal, siginfo_t* info, void* context) {
+  if (resume != nullptr) siglongjmp(*resume, 1);
+  if ((previous.sa_flags & SA_SIGINFO) != 0 && previous.sa_sigaction != nullptr) {
+    previous.sa_sigaction(signal, info, context);
+    return;
+  }
+  // The access is repeated and ends the process, as it would have.
+  ::sigaction(SIGBUS, &previous, nullptr);
+}
+
+}  // namespace
+
+void InstallOnce() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    struct sigaction action {};
+    action.sa_sigaction = OnBusError;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER;
+    ::sigaction(SIGBUS, &action, &previous);
+  });
+}
+
+}  // namespace guarded_copy_internal
+
+namespace {
+
+// Below this the string instruction's start costs more than it saves.
+constexpr size_t kStringCopyMin = 16 * 1024;
+
+}  // namespace
+
+void CopyBlock(std::byte* target, const std::byte* source, size_t bytes) {
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+  if (bytes >= kStringCopyMin) {
+    asm volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(bytes) : : "memory");
+    return;
+  }
+#endif
+  std::memcpy(target, source, bytes);
+}
+
+}  // namespace larder::server

@@ -49,6 +49,17 @@ struct Config {
   // After SIGTERM: time for calls in flight to end before they are cancelled. Well under the 30 s
   // that Kubernetes waits.
   std::chrono::milliseconds drain_timeout{10'000};
+  // Offer windows of shared memory to clients of this host.
+  bool shm = true;
+  // Windows over all clients and planes, and of one client; each holds a connection and a mapping. A worker needs
+  // one, and a second while it replaces it.
+  uint32_t windows_max = 256;
+  uint32_t windows_per_client_max = 8;
+  // Memory of one window and of all. It is the clients' memory, mapped here: address space and page tables (0.2 %).
+  uint64_t window_bytes_max = uint64_t{4} << 30;
+  uint64_t windows_bytes_max = uint64_t{64} << 30;
+  // Threads that copy between slabs and windows. One core copies 10 to 25 GB/s, so two saturate most hosts' memory.
+  uint32_t transport_threads = 2;
   // How blocks are stored (kernels/codec/registry.h has the names). fp8 halves every block at an error
   // below what serving engines accept everywhere; raw keeps the exact bytes.
   std::string codec = "fp8";

@@ -34,6 +34,14 @@ inline constexpr std::chrono::milliseconds kDrainTimeoutMin{0};  // cancel at on
 // No lease outlives this, so nobody is left to wait for.
 inline constexpr std::chrono::milliseconds kDrainTimeoutMax{kLeaseTtlSecondsMax * 1000};
 
+inline constexpr uint32_t kWindowsMaxMin = 1;
+inline constexpr uint32_t kWindowsMaxMax = 16'384;  // two descriptors and a mapping each
+inline constexpr uint64_t kWindowBytesMin = uint64_t{1}
+                                            << 20;  // less holds no block worth a window
+inline constexpr uint64_t kWindowBytesMax = uint64_t{1} << 40;  // of 2^47 bytes of address space
+inline constexpr uint32_t kTransportThreadsMin = 1;
+inline constexpr uint32_t kTransportThreadsMax = 64;  // far beyond any host's memory bandwidth
+
 inline constexpr uint32_t kCodecSinksMaxOfConfig =
     64;                                              // twice the most that a published method keeps
 inline constexpr uint32_t kCodecEdgeLayersMax = 16;  // more is another plan, not an edge

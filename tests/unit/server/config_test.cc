@@ -61,6 +61,12 @@ Config UnusualConfig() {
           .leases_max = 17,
           .leases_per_client_max = 3,
           .drain_timeout = milliseconds(0),
+          .shm = false,
+          .windows_max = 5,
+          .windows_per_client_max = 4,
+          .window_bytes_max = uint64_t{3} << 20,
+          .windows_bytes_max = uint64_t{5} << 20,
+          .transport_threads = 7,
           .log_level = "trace"};
 }
 
@@ -107,6 +113,12 @@ TEST(ConfigTest, HasAFlagForEveryField) {
                                  "3",
                                  "--drain-timeout-ms",
                                  "0",
+                                 "--shm=false",
+                                 "--windows-max=5",
+                                 "--windows-per-client-max=4",
+                                 "--window-bytes-max=3MiB",
+                                 "--windows-bytes-max=5MiB",
+                                 "--transport-threads=7",
                                  "--log-level",
                                  "trace"});
   ASSERT_TRUE(config.ok()) << config.status();
@@ -158,6 +170,11 @@ TEST(ConfigTest, AcceptsEveryBoundAndRefusesTheNext) {
            {"streams_max", "0", "1", "16384", "16385"},
            {"ingest_bytes_max", "1048575", "1MiB", "511GiB", "548682072065"},
            {"stream_idle_timeout_ms", "99", "100", "600000", "600001"},
+           {"windows_max", "7", "8", "16384", "16385"},  // >= windows_per_client_max
+           {"windows_per_client_max", "0", "1", "256", "257"},
+           {"window_bytes_max", "1048575", "1MiB", "64GiB", "68719476737"},
+           {"windows_bytes_max", "4294967295", "4GiB", "1TiB", "1099511627777"},
+           {"transport_threads", "0", "1", "64", "65"},
            {"leases_max", "4095", "4096", "16777216", "16777217"},  // >= leases_per_client_max
            {"leases_per_client_max", "0", "1", "4096", "4097"},
            {"drain_timeout_ms", "-1", "0", "600000", "600001"}}) {

@@ -17,7 +17,6 @@ const AffineOps& TargetAffineOps(ElementType type) { return AffineOpsOf(Isa::kSc
 #else
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
 #include "kernels/codec/element_rows_simd.inc"
 
 template <class Elements>
@@ -37,10 +36,6 @@ HWY_INLINE U32 LoadWords(const uint8_t* words, size_t at) {
 HWY_INLINE void StoreWords(U32 value, uint8_t* words, size_t at) {
   const hn::Repartition<uint8_t, decltype(kU32)> d8;
   hn::StoreU(hn::BitCast(d8, value), d8, words + at * 4);
-}
-
-HWY_INLINE bool AllBelow(U32 values, uint32_t limit) {
-  return hn::AllTrue(kU32, hn::Lt(values, hn::Set(kU32, limit)));
 }
 
 constexpr size_t kVectors = 4;  // that are taken together

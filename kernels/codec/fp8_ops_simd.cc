@@ -17,61 +17,77 @@ const Fp8Ops& TargetFp8Ops() { return Fp8OpsOf(Isa::kScalar); }
 #else
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 #include "kernels/codec/element_rows_simd.inc"
 
-// Steps of Fp8E4M3OfFloat and its kin (number_formats.h).
 struct E4M3 {
-  static constexpr int kShift = 20;                     // mantissa bits that go
+  static constexpr int kBits = 8;
+  static constexpr int kShift = 20;
   static constexpr uint32_t kMaxBits = 0x43E00000u;     // 448
   static constexpr uint32_t kNormalBits = 0x3C800000u;  // 2^-6
-  static constexpr float kSubnormalShift = 0x1p14f;     // its ulp is the subnormal step
-  static constexpr uint32_t kRebias = 120u << 3;
   static constexpr float kUnbias = 0x1p120f;
+  static constexpr uint32_t kBias = 7;
 };
 
 struct E5M2 {
+  static constexpr int kBits = 8;
   static constexpr int kShift = 21;
   static constexpr uint32_t kMaxBits = 0x47600000u;     // 57344
   static constexpr uint32_t kNormalBits = 0x38800000u;  // 2^-14
-  static constexpr float kSubnormalShift = 0x1p7f;
-  static constexpr uint32_t kRebias = 112u << 2;
   static constexpr float kUnbias = 0x1p112f;
+  static constexpr uint32_t kBias = 15;
 };
+
+// Fp8E4M3OfFloat and its kin (number_formats.h) in the low byte of each lane; what the others hold is left open. Adding 2^kShift times
+// the value's power of two (the smallest normal one at least) rounds to the format's step, half to even,
+// and leaves the mantissa with its leading bit as an integer; the exponent's bits are added to it.
+template <class Format, class D>
+HWY_INLINE UnsignedOf<D> NarrowToLowByte(D d, hn::Vec<D> value) {
+  constexpr int kShift = Format::kShift;
+  // The integer starts from what makes up for kShift and for the biases: an even number, modulo 256.
+  constexpr uint32_t kOffset = 0u - ((uint32_t{kShift} + 128 - Format::kBias) << (23 - kShift));
+  static_assert(kOffset % 2 == 0);
+  const hn::RebindToUnsigned<D> du;
+  const auto bits = hn::Min(MagnitudeBits(d, value), hn::Set(du, Format::kMaxBits));
+  const auto power =
+      hn::Max(hn::And(bits, hn::Set(du, 0x7F800000u)), hn::Set(du, Format::kNormalBits));
+  const auto magic = hn::Add(power, hn::Set(du, (uint32_t{kShift} << 23) + kOffset % 256));
+  const auto sum = hn::BitCast(du, hn::Add(hn::BitCast(d, bits), hn::BitCast(d, magic)));
+  const auto code = hn::Add(sum, hn::ShiftRight<kShift>(magic));
+  const auto sign = hn::ShiftRight<24>(hn::BitCast(du, value));
+  return hn::OrAnd(code, sign, hn::Set(du, 0x80u));  // a magnitude is below 0x80
+}
+
+// Runs code(d, i) for the elements from i on, with the widest pairs that divide what is left.
+template <class Code>
+HWY_INLINE void ForPairs(size_t count, const Code& code) {
+  size_t i = 0;
+  for (; i + kPairStep<decltype(kF32)> <= count; i += kPairStep<decltype(kF32)>) code(kF32, i);
+  for (; i < count; i += kPairStep<decltype(kHalfF32)>) code(kHalfF32, i);
+}
 
 template <class Format, class Elements>
 void EncodeRow(const void* row, float factor, uint8_t* out, size_t count) {
   const auto* values = static_cast<const typename Elements::Type*>(row);
-  const F32 by = hn::Set(kF32, factor), shift = hn::Set(kF32, Format::kSubnormalShift);
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
-    const F32 value = hn::Mul(Elements::Load(values + i), by);
-    const U32 sign = hn::ShiftLeft<7>(hn::ShiftRight<31>(hn::BitCast(kU32, value)));
-    const U32 bits = hn::Min(MagnitudeBits(value), hn::Set(kU32, Format::kMaxBits));
-    const U32 subnormal = hn::Sub(hn::BitCast(kU32, hn::Add(hn::BitCast(kF32, bits), shift)),
-                                  hn::BitCast(kU32, shift));
-    const U32 odd = hn::And(hn::ShiftRight<Format::kShift>(bits), hn::Set(kU32, 1u));
-    const U32 rounded =
-        hn::Add(hn::Add(bits, hn::Set(kU32, (1u << (Format::kShift - 1)) - 1)), odd);
-    const U32 normal =
-        hn::Sub(hn::ShiftRight<Format::kShift>(rounded), hn::Set(kU32, Format::kRebias));
-    const U32 magnitude =
-        hn::IfThenElse(hn::Lt(bits, hn::Set(kU32, Format::kNormalBits)), subnormal, normal);
-    hn::StoreU(hn::TruncateTo(kU8, hn::Or(sign, magnitude)), kU8, out + i);
-  }
+  ForPairs(count, [&](auto d, size_t i) HWY_ATTR {
+    const auto by = hn::Set(d, factor);
+    const auto pairs = Elements::LoadPairs(d, values + i);
+    const auto even = NarrowToLowByte<Format>(d, hn::Mul(pairs.even, by));
+    const auto odd = NarrowToLowByte<Format>(d, hn::Mul(pairs.odd, by));
+    StoreLowHalves(d, JoinBytes(d, even, odd), out + i);
+  });
 }
 
 template <class Format, class Elements>
 void DecodeRow(const uint8_t* codes, float scale, void* row, size_t count) {
   auto* values = static_cast<typename Elements::Type*>(row);
-  const F32 by = hn::Set(kF32, scale), up = hn::Set(kF32, Format::kUnbias);
-  for (size_t i = 0; i < count; i += hn::Lanes(kF32)) {
-    const U32 wide = hn::PromoteTo(kU32, hn::LoadU(kU8, codes + i));
-    const U32 sign = hn::ShiftLeft<31>(hn::ShiftRight<7>(wide));
-    const U32 magnitude = hn::ShiftLeft<Format::kShift>(hn::And(wide, hn::Set(kU32, 0x7Fu)));
-    const U32 value = hn::BitCast(kU32, hn::Mul(hn::BitCast(kF32, magnitude), up));
-    Elements::Store(hn::Mul(hn::BitCast(kF32, hn::Or(value, sign)), by), values + i);
-  }
+  ForPairs(count, [&](auto d, size_t i) HWY_ATTR {
+    const hn::RebindToUnsigned<decltype(d)> du;
+    const auto by = hn::Set(d, scale);
+    const auto both = LoadToLowHalves(d, codes + i);
+    const auto even = WidenCode<Format>(d, hn::And(both, hn::Set(du, 0xFFu)));
+    const auto odd = WidenCode<Format>(d, hn::ShiftRight<8>(both));
+    Elements::StorePairs(d, {hn::Mul(even, by), hn::Mul(odd, by)}, values + i);
+  });
 }
 
 template <class Format>

@@ -1,9 +1,8 @@
 // The kernels of ggml's block formats, in two forms that give the same bytes: plain C++ (the oracle)
 // and Highway SIMD with run-time dispatch.
 //
-// A group is 32 values that are handed over as two halves of 16: rows[2 i] and rows[2 i + 1] of group
-// i. At most kGgmlBatch groups in a call; ranges takes all kGgmlBatch. Arrays of floats have kGgmlBatch
-// places. Blocks are ggml_quantiser.h's; they need no alignment.
+// A group is 32 values, one behind the other, at rows[i] of group i. At most kGgmlBatch groups in a call;
+// ranges takes all kGgmlBatch. Arrays of floats have kGgmlBatch places. Blocks are ggml_quantiser.h's; they need no alignment.
 // Thread-safe.
 #pragma once
 
@@ -60,8 +59,10 @@ inline constexpr int16_t kIq4NlSteps[15] = {281, 325, 364, 398, 428, 455, 480, 5
                                             526, 550, 575, 603, 634, 670, 714};
 
 struct GgmlOps {
-  // Least and greatest value of each group; zeros are positive. False when a value is not finite.
-  bool (*ranges)(const SourceElements& halves, float* lows, float* highs);
+  // What scales() needs of each group. Formats with a minimum: its least and greatest value; q8_0: 0
+  // and its greatest magnitude; the others: its least value or 0, and its greatest value or 0. Zeros
+  // are positive. False when a value is not finite.
+  bool (*ranges)(GgmlFormat format, const SourceElements& source, float* lows, float* highs);
   // Scales from ranges, in fp32. True when, in a format whose scale has the sign of the value of
   // largest magnitude, some group has both signs of it: the scale is then the positive one's.
   bool (*scales)(GgmlFormat format, const float* lows, const float* highs, float* scales);
@@ -69,14 +70,14 @@ struct GgmlOps {
   bool (*store_scales)(const float* scales, uint16_t* stored, float* inverses);
   // iq4_nl: with y = x * inverses[i] and q the value of y's code, in fp32 and the tree order of
   // VectorOps::dot: factors[i] = sum((y y q) y) / sum((y y q) q).
-  void (*fit_iq4_nl)(const SourceElements& halves, size_t groups, const float* inverses,
+  void (*fit_iq4_nl)(const SourceElements& source, size_t groups, const float* inverses,
                      float* factors);
   // Writes the codes of each block; its scale and minimum are left alone.
-  void (*quantise)(GgmlFormat format, const SourceElements& halves, size_t groups,
+  void (*quantise)(GgmlFormat format, const SourceElements& source, size_t groups,
                    const float* inverses, const float* lows, uint8_t* blocks);
   // Reads scales, minima and codes.
   void (*dequantise)(GgmlFormat format, const uint8_t* blocks, size_t groups,
-                     const TargetElements& halves);
+                     const TargetElements& target);
 };
 
 const GgmlOps& GgmlOpsOf(Isa isa);

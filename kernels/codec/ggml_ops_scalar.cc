@@ -9,19 +9,21 @@
 namespace larder {
 namespace {
 
-float LoadAt(const SourceElements& halves, size_t group, size_t at) {
-  return LoadElement(halves.type, halves.rows[2 * group + at / 16], at % 16);
+float LoadAt(const SourceElements& source, size_t group, size_t at) {
+  return LoadElement(source.type, source.rows[group], at);
 }
 
-bool Ranges(const SourceElements& halves, float* lows, float* highs) {
+bool Ranges(GgmlFormat format, const SourceElements& source, float* lows, float* highs) {
   for (size_t group = 0; group < kGgmlBatch; ++group) {
-    float low = LoadAt(halves, group, 0), high = low;
+    const bool has_minimum = BlockOf(format).has_minimum;
+    float low = has_minimum ? LoadAt(source, group, 0) : 0.0f, high = low;
     for (size_t i = 0; i < kGgmlGroup; ++i) {
-      const float value = LoadAt(halves, group, i);
-      if ((BitsOf(value) & 0x7FFFFFFF) >= NotFiniteBits(halves.type)) return false;
+      const float value = LoadAt(source, group, i);
+      if ((BitsOf(value) & 0x7FFFFFFF) >= NotFiniteBits(source.type)) return false;
       low = std::min(low, value);
       high = std::max(high, value);
     }
+    if (format == GgmlFormat::kQ8_0) high = std::max(high, -low), low = 0;
     lows[group] = low + 0.0f;  // -0 becomes 0
     highs[group] = high + 0.0f;
   }
@@ -35,7 +37,7 @@ bool Scales(GgmlFormat format, const float* lows, const float* highs, float* sca
     if (BlockOf(format).has_minimum) {
       scales[i] = (highs[i] - lows[i]) / divisor;
     } else if (format == GgmlFormat::kQ8_0) {
-      scales[i] = std::max(highs[i], -lows[i]) / divisor;
+      scales[i] = highs[i] / divisor;
     } else {
       scales[i] = (highs[i] >= -lows[i] ? highs[i] : lows[i]) / divisor;
       tie |= highs[i] == -lows[i] && highs[i] != 0;
@@ -62,11 +64,11 @@ unsigned Iq4NlCode(float scaled) {
   return code;
 }
 
-void FitIq4Nl(const SourceElements& halves, size_t groups, const float* inverses, float* factors) {
+void FitIq4Nl(const SourceElements& source, size_t groups, const float* inverses, float* factors) {
   for (size_t group = 0; group < groups; ++group) {
     std::array<float, kGgmlGroup> above, below;
     for (size_t i = 0; i < kGgmlGroup; ++i) {
-      const float scaled = LoadAt(halves, group, i) * inverses[group];
+      const float scaled = LoadAt(source, group, i) * inverses[group];
       const float value = kIq4NlValues[Iq4NlCode(scaled)];
       const float weighted = scaled * scaled * value;
       above[i] = weighted * scaled;
@@ -90,7 +92,7 @@ unsigned CodeOf(GgmlFormat format, float value, float inverse, float low) {
     case GgmlFormat::kQ8_0: {
       const float scaled = value * inverse;
       const uint32_t sign = BitsOf(scaled) & 0x80000000u;
-      // Just below a half: then truncation is to nearest, halves away from zero.
+      // Just below a half: then truncation is to nearest, source away from zero.
       const float half = FloatOfBits(BitsOf(0x1.fffffep-2f) | sign);
       return static_cast<uint8_t>(static_cast<int>(scaled + half));
     }
@@ -108,14 +110,14 @@ unsigned CodeOf(GgmlFormat format, float value, float inverse, float low) {
   return 0;
 }
 
-void Quantise(GgmlFormat format, const SourceElements& halves, size_t groups, const float* inverses,
+void Quantise(GgmlFormat format, const SourceElements& source, size_t groups, const float* inverses,
               const float* lows, uint8_t* blocks) {
   const GgmlBlock& block = BlockOf(format);
   for (size_t group = 0; group < groups; ++group) {
     uint8_t* out = blocks + group * block.bytes + block.codes;
     uint32_t fifth = 0;
     for (size_t i = 0; i < kGgmlGroup; ++i) {
-      const float value = LoadAt(halves, group, i);
+      const float value = LoadAt(source, group, i);
       const unsigned code = CodeOf(format, value, inverses[group], lows[group]);
       if (block.bits == 8) {
         out[i] = static_cast<uint8_t>(code);
@@ -148,7 +150,7 @@ float ValueOf(GgmlFormat format, unsigned code, float scale, float minimum) {
 }
 
 void Dequantise(GgmlFormat format, const uint8_t* blocks, size_t groups,
-                const TargetElements& halves) {
+                const TargetElements& target) {
   const GgmlBlock& block = BlockOf(format);
   for (size_t group = 0; group < groups; ++group) {
     const uint8_t* in = blocks + group * block.bytes;
@@ -162,7 +164,7 @@ void Dequantise(GgmlFormat format, const uint8_t* blocks, size_t groups,
       unsigned code = block.bits == 8 ? codes[i] : codes[i % 16] >> (i / 16 * 4) & 15;
       code |= (fifth >> i & 1) << 4;
       const float value = ValueOf(format, code, FloatOfFp16(scale), FloatOfFp16(minimum));
-      StoreElement(halves.type, value, halves.rows[2 * group + i / 16], i % 16);
+      StoreElement(target.type, value, target.rows[group], i);
     }
   }
 }

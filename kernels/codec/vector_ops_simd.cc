@@ -6,6 +6,7 @@
 //
 #include <bit>
 
+#include "kernels/codec/element_rows.h"
 #include "kernels/codec/number_formats.h"
 #include "kernels/codec/vector_ops.h"
 #include "kernels/codec/vector_ops_internal.h"
@@ -20,95 +21,38 @@ const VectorOps& TargetVectorOps() { return VectorOpsOf(Isa::kScalar); }
 #else
 namespace {
 
-#include "kernels/codec/simd_lanes.inc"
-
-U32 MagnitudeBits(F32 value) {
-  return hn::And(hn::BitCast(kU32, value), hn::Set(kU32, 0x7FFFFFFFu));
-}
-
-F32 WithSignOf(F32 magnitude, U32 sign_bits) {
-  return hn::BitCast(kF32, hn::Or(hn::BitCast(kU32, magnitude), sign_bits));
-}
+#include "kernels/codec/element_rows_simd.inc"
 
 uint32_t MaxMagnitudeBits16(const uint16_t* values, size_t count) {
-  const hn::CappedTag<uint16_t, 16> d;
+  const hn::CappedTag<uint16_t, 32> d;
+  const hn::CappedTag<uint16_t, 16> d16;  // counts are multiples of 16
   const auto mask = hn::Set(d, uint16_t{0x7FFF});
+  auto max = hn::Zero(d), other = max;
   const size_t lanes = hn::Lanes(d);
-  auto max = hn::Zero(d);
-  for (size_t i = 0; i < count; i += lanes) {
+  size_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
     max = hn::Max(max, hn::And(hn::LoadU(d, values + i), mask));
+    other = hn::Max(other, hn::And(hn::LoadU(d, values + i + lanes), mask));
   }
-  HWY_ALIGN uint16_t each[16];
-  hn::Store(max, d, each);
+  HWY_ALIGN uint16_t each[hn::MaxLanes(d)];
+  hn::Store(hn::Max(max, other), d, each);
   uint32_t result = 0;
-  for (size_t i = 0; i < lanes; ++i) result = HWY_MAX(result, uint32_t{each[i]});
+  for (; i < count; i += hn::Lanes(d16)) {
+    const auto last = hn::And(hn::LoadU(d16, values + i), hn::Set(d16, uint16_t{0x7FFF}));
+    result = HWY_MAX(result, uint32_t{hn::GetLane(hn::MaxOfLanes(d16, last))});
+  }
+  for (size_t lane = 0; lane < lanes; ++lane) result = HWY_MAX(result, uint32_t{each[lane]});
   return result;
 }
 
-// D is kF32 or narrower.
-template <class D>
-HWY_INLINE void StoreBf16(D d, hn::Vec<D> value, uint16_t* out) {
-  const hn::RebindToUnsigned<D> du;
-  const hn::Rebind<uint16_t, D> d16;
-  const auto bits = hn::BitCast(du, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
-  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(bits, hn::Set(du, 0x7FFFu)), odd));
-  hn::StoreU(hn::TruncateTo(d16, rounded), d16, out);
+template <class Elements>
+void Widen(const uint16_t* values, float* out, size_t count) {
+  for (size_t i = 0; i < count; i += kLanes) hn::StoreU(Elements::Load(values + i), kF32, out + i);
 }
 
-template <class D>
-HWY_INLINE hn::Vec<D> LoadBf16(D d, const uint16_t* values) {
-  const hn::RebindToUnsigned<D> du;
-  const hn::Rebind<uint16_t, D> d16;
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(d16, values))));
-}
-
-void WidenBf16(const uint16_t* values, float* out, size_t count) {
-  for (size_t i = 0; i < count; i += kLanes) hn::StoreU(LoadBf16(kF32, values + i), kF32, out + i);
-}
-
-void NarrowBf16(const float* values, uint16_t* out, size_t count) {
-  for (size_t i = 0; i < count; i += kLanes) {
-    StoreBf16(kF32, hn::LoadU(kF32, values + i), out + i);
-  }
-}
-
-void WidenFp16(const uint16_t* values, float* out, size_t count) {
-  const U32 magnitude_mask = hn::Set(kU32, 0x7FFFu);
-  for (size_t i = 0; i < count; i += kLanes) {
-    const U32 wide = hn::PromoteTo(kU32, hn::LoadU(kU16, values + i));
-    const U32 sign = hn::ShiftLeft<31>(hn::ShiftRight<15>(wide));
-    const F32 magnitude =
-        hn::Mul(hn::BitCast(kF32, hn::ShiftLeft<13>(hn::And(wide, magnitude_mask))),
-                hn::Set(kF32, 0x1p112f));
-    hn::StoreU(WithSignOf(magnitude, sign), kF32, out + i);
-  }
-}
-
-// Steps of Fp16OfFloat (number_formats.h): the magnitude of a
-// narrow format from fp32 bits. kShift mantissa bits go; below the smallest normal the step is the
-// ulp of kSubnormalShift.
-template <int kShift>
-U32 NarrowMagnitude(U32 bits, uint32_t max_bits, uint32_t normal_bits, float subnormal_shift,
-                    uint32_t rebias) {
-  bits = hn::Min(bits, hn::Set(kU32, max_bits));
-  const F32 shift = hn::Set(kF32, subnormal_shift);
-  const U32 subnormal =
-      hn::Sub(hn::BitCast(kU32, hn::Add(hn::BitCast(kF32, bits), shift)), hn::BitCast(kU32, shift));
-  const U32 odd = hn::And(hn::ShiftRight<kShift>(bits), hn::Set(kU32, 1u));
-  const U32 rounded = hn::Add(hn::Add(bits, hn::Set(kU32, (1u << (kShift - 1)) - 1)), odd);
-  const U32 normal = hn::Sub(hn::ShiftRight<kShift>(rounded), hn::Set(kU32, rebias));
-  return hn::IfThenElse(hn::Lt(bits, hn::Set(kU32, normal_bits)), subnormal, normal);
-}
-
-void NarrowFp16(const float* values, uint16_t* out, size_t count) {
-  for (size_t i = 0; i < count; i += kLanes) {
-    const F32 value = hn::LoadU(kF32, values + i);
-    const U32 sign = hn::ShiftLeft<15>(hn::ShiftRight<31>(hn::BitCast(kU32, value)));
-    const U32 magnitude =
-        NarrowMagnitude<13>(MagnitudeBits(value), 0x477FE000u, 0x38800000u, 0.5f, 112u << 10);
-    hn::StoreU(hn::TruncateTo(kU16, hn::Or(sign, magnitude)), kU16, out + i);
-  }
+template <class Elements>
+void Narrow(const float* values, uint16_t* out, size_t count) {
+  for (size_t i = 0; i < count; i += kLanes) Elements::Store(hn::LoadU(kF32, values + i), out + i);
 }
 
 float MaxMagnitude(const float* values, size_t count) {
@@ -218,7 +162,7 @@ void TurnPairs(float* row, const float* cosines, const float* sines, size_t pair
 void WidenTurnBf16(const uint16_t* row, const RopeRow& rope, size_t pairs, float* out) {
   ForPairs(pairs, [&](auto d, size_t j) HWY_ATTR {
     using D = decltype(d);
-    const Pair<D> pair{LoadBf16(d, row + j), LoadBf16(d, row + pairs + j)};
+    const Pair<D> pair{Bf16Elements::Load(d, row + j), Bf16Elements::Load(d, row + pairs + j)};
     const Pair<D> turned = Turned(d, pair, rope.cosines + j, rope.sines + j);
     hn::StoreU(turned.x, d, out + j);
     hn::StoreU(turned.y, d, out + pairs + j);
@@ -235,8 +179,8 @@ void TurnNarrowBf16(const float* row, const float* mean, const RopeRow& rope, si
       pair.y = hn::Add(pair.y, hn::LoadU(d, mean + pairs + j));
     }
     const Pair<D> turned = Turned(d, pair, rope.cosines + j, rope.sines + j);
-    StoreBf16(d, turned.x, out + j);
-    StoreBf16(d, turned.y, out + pairs + j);
+    Bf16Elements::Store(d, turned.x, out + j);
+    Bf16Elements::Store(d, turned.y, out + pairs + j);
   });
 }
 
@@ -282,10 +226,10 @@ void Hadamard(float* values, size_t count) {
 const VectorOps& TargetVectorOps() {
   static constexpr VectorOps kOps = {
       .max_magnitude_bits16 = MaxMagnitudeBits16,
-      .widen_bf16 = WidenBf16,
-      .narrow_bf16 = NarrowBf16,
-      .widen_fp16 = WidenFp16,
-      .narrow_fp16 = NarrowFp16,
+      .widen_bf16 = Widen<Bf16Elements>,
+      .narrow_bf16 = Narrow<Bf16Elements>,
+      .widen_fp16 = Widen<Fp16Elements>,
+      .narrow_fp16 = Narrow<Fp16Elements>,
       .max_magnitude = MaxMagnitude,
       .dot = Dot,
       .scale = Scale,

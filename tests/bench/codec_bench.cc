@@ -5,10 +5,10 @@
 // GB = 1e9 bytes of bf16, read by the encoder or written by the decoder. "frame" rows are whole
 // frames through BlockCoder: transforms, checksums and all.
 #include <sched.h>
+#include <time.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -42,8 +42,11 @@ struct Row {
   double bits = 0;
 };
 
+// Seconds of this thread's processor time: what other processes take of the core does not count.
 double Now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec time;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
 double Median(std::vector<double> values) {

@@ -14,7 +14,7 @@ namespace {
 
 using Batch = std::array<float, kGgmlBatch>;
 
-// A batch of groups as one type of element, and the pointers to its halves.
+// A batch of groups as one type of element, and the pointers to them.
 struct Groups {
   explicit Groups(ElementType element_type, uint64_t seed) : type(element_type) {
     std::mt19937_64 random(seed);
@@ -30,8 +30,15 @@ struct Groups {
   }
   void Point() {
     for (size_t i = 0; i < rows.size(); ++i) {
-      rows[i] = type == ElementType::kF32 ? static_cast<void*>(floats.data() + i * 16)
-                                          : static_cast<void*>(halfs.data() + i * 16);
+      rows[i] = type == ElementType::kF32 ? static_cast<void*>(floats.data() + i * kGgmlGroup)
+                                          : static_cast<void*>(halfs.data() + i * kGgmlGroup);
+    }
+  }
+  // All values of a group of one sign, none 0.
+  void MakeOneSided(size_t group, float sign) {
+    for (size_t i = group * kGgmlGroup; i < (group + 1) * kGgmlGroup; ++i) {
+      floats[i] = sign * (1 + FloatOfBits(BitsOf(floats[i]) & 0x7FFFFFFF));
+      if (type != ElementType::kF32) StoreElement(type, floats[i], halfs.data(), i);
     }
   }
   SourceElements source() const { return {type, rows.data()}; }
@@ -40,7 +47,7 @@ struct Groups {
   ElementType type;
   std::vector<float> floats;
   std::vector<uint16_t> halfs;
-  std::array<void*, 2 * kGgmlBatch> rows;
+  std::array<void*, kGgmlBatch> rows;
 };
 
 constexpr ElementType kTypes[] = {ElementType::kF32, ElementType::kBf16, ElementType::kFp16};
@@ -48,31 +55,37 @@ constexpr ElementType kTypes[] = {ElementType::kF32, ElementType::kBf16, Element
 TEST(GgmlOpsTest, RangesAndScalesAreThoseOfTheReference) {
   const GgmlOps& scalar = GgmlOpsOf(Isa::kScalar);
   for (const ElementType type : kTypes) {
-    const Groups groups(type, 1);
-    Batch lows, highs, scales, inverses;
-    std::array<uint16_t, kGgmlBatch> stored;
-    ASSERT_TRUE(scalar.ranges(groups.source(), lows.data(), highs.data()));
-    EXPECT_EQ(BitsOf(lows[0]), 0u);  // a group of zeros of both signs
-    ForEachTarget([&] {
-      const GgmlOps& simd = GgmlOpsOf(Isa::kSimd);
-      Batch simd_lows, simd_highs;
-      ASSERT_TRUE(simd.ranges(groups.source(), simd_lows.data(), simd_highs.data()));
-      EXPECT_EQ(simd_lows, lows);
-      EXPECT_EQ(simd_highs, highs);
-      for (size_t i = 0; i < kGgmlFormats; ++i) {
-        const auto format = static_cast<GgmlFormat>(i);
-        scalar.scales(format, lows.data(), highs.data(), scales.data());
-        ASSERT_TRUE(scalar.store_scales(scales.data(), stored.data(), inverses.data()));
-        Batch simd_scales, simd_inverses;
+    Groups groups(type, 1);
+    groups.MakeOneSided(1, 1.0f);
+    groups.MakeOneSided(2, -1.0f);
+    for (size_t i = 0; i < kGgmlFormats; ++i) {
+      const auto format = static_cast<GgmlFormat>(i);
+      Batch lows, highs, scales, inverses;
+      std::array<uint16_t, kGgmlBatch> stored;
+      ASSERT_TRUE(scalar.ranges(format, groups.source(), lows.data(), highs.data()));
+      EXPECT_EQ(BitsOf(lows[0]), 0u);  // a group of zeros of both signs
+      EXPECT_EQ(BitsOf(highs[0]), 0u);
+      EXPECT_EQ(lows[1] > 0, BlockOf(format).has_minimum);
+      EXPECT_EQ(highs[2] < 0, BlockOf(format).has_minimum);
+      scalar.scales(format, lows.data(), highs.data(), scales.data());
+      ASSERT_TRUE(scalar.store_scales(scales.data(), stored.data(), inverses.data()));
+      ForEachTarget([&] {
+        const GgmlOps& simd = GgmlOpsOf(Isa::kSimd);
+        Batch simd_lows, simd_highs, simd_scales, simd_inverses;
         std::array<uint16_t, kGgmlBatch> simd_stored;
+        ASSERT_TRUE(simd.ranges(format, groups.source(), simd_lows.data(), simd_highs.data()));
+        for (size_t group = 0; group < kGgmlBatch; ++group) {
+          EXPECT_EQ(BitsOf(simd_lows[group]), BitsOf(lows[group])) << i << ' ' << group;
+          EXPECT_EQ(BitsOf(simd_highs[group]), BitsOf(highs[group])) << i << ' ' << group;
+        }
         simd.scales(format, lows.data(), highs.data(), simd_scales.data());
         ASSERT_TRUE(
             simd.store_scales(simd_scales.data(), simd_stored.data(), simd_inverses.data()));
         EXPECT_EQ(simd_scales, scales);
         EXPECT_EQ(simd_inverses, inverses);
         EXPECT_EQ(simd_stored, stored);
-      }
-    });
+      });
+    }
   }
 }
 
@@ -82,9 +95,9 @@ TEST(GgmlOpsTest, CodesAndValuesAreThoseOfTheReference) {
     const Groups groups(type, 2);
     Batch lows, highs, scales, inverses, factors;
     std::array<uint16_t, kGgmlBatch> stored;
-    ASSERT_TRUE(scalar.ranges(groups.source(), lows.data(), highs.data()));
     for (size_t i = 0; i < kGgmlFormats; ++i) {
       const auto format = static_cast<GgmlFormat>(i);
+      ASSERT_TRUE(scalar.ranges(format, groups.source(), lows.data(), highs.data()));
       scalar.scales(format, lows.data(), highs.data(), scales.data());
       ASSERT_TRUE(scalar.store_scales(scales.data(), stored.data(), inverses.data()));
       inverses[0] = 1;  // the group of zeros: any factor will do, but none divides 0 by 0
@@ -119,11 +132,14 @@ TEST(GgmlOpsTest, RangesFindValuesThatAreNotFinite) {
       Groups groups(type, 4);
       groups.floats[200] = FloatOfBf16(bf16[i]);
       groups.halfs[200] = type == ElementType::kBf16 ? bf16[i] : fp16[i];
-      Batch lows, highs;
-      EXPECT_FALSE(GgmlOpsOf(Isa::kScalar).ranges(groups.source(), lows.data(), highs.data()));
-      ForEachTarget([&] {
-        EXPECT_FALSE(GgmlOpsOf(Isa::kSimd).ranges(groups.source(), lows.data(), highs.data()));
-      });
+      for (const GgmlFormat format : {GgmlFormat::kQ8_0, GgmlFormat::kQ4_0, GgmlFormat::kQ4_1}) {
+        const auto finite = [&](Isa isa) {
+          Batch lows, highs;
+          return GgmlOpsOf(isa).ranges(format, groups.source(), lows.data(), highs.data());
+        };
+        EXPECT_FALSE(finite(Isa::kScalar));
+        ForEachTarget([&] { EXPECT_FALSE(finite(Isa::kSimd)); });
+      }
     }
   }
 }

@@ -50,56 +50,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/base/clock.h"
+#include "server/ssd/ssd_frames.h"
 #include "server/ssd/ssd_options.h"
 #include "server/ssd/ssd_record.h"
 
 namespace larder::server {
 
 inline constexpr uint32_t kSegmentsMin = 4;  // one open, one in reserve for reclaim, two sealed
-
-// A verified frame in staging memory, 64-byte aligned. Move-only; gives the memory back when it
-// dies, on any thread. Holders should be quick: other reads wait for that memory.
-class SsdFrame {
- public:
-  SsdFrame() = default;
-  SsdFrame(std::span<std::byte> bytes, std::function<void()> release)
-      : bytes_(bytes), release_(std::move(release)) {}
-  ~SsdFrame() { Reset(); }
-  SsdFrame(SsdFrame&& other) noexcept { Swap(other); }
-  SsdFrame& operator=(SsdFrame&& other) noexcept {
-    Swap(other);
-    return *this;
-  }
-
-  std::span<std::byte> bytes() const { return bytes_; }  // the frame, header region first
-  void Reset() {
-    bytes_ = {};
-    if (release_) std::exchange(release_, nullptr)();
-  }
-
- private:
-  void Swap(SsdFrame& other) {
-    std::swap(bytes_, other.bytes_);
-    std::swap(release_, other.release_);
-  }
-  std::span<std::byte> bytes_;
-  std::function<void()> release_;
-};
-
-struct SsdAppend {
-  SsdRecord record;
-  // The frame, in order, in any number of pieces; readable until `done`. Not verified here: a frame
-  // that is damaged already is found by the first read.
-  std::vector<std::span<const std::byte>> frame;
-  TimePoint deadline;
-  bool urgent = false;  // somebody waits: do not hold it back to fill buffers and commits
-};
-
-struct SsdRead {
-  std::string_view key;  // copied
-  SsdLocation location;
-  TimePoint deadline;
-};
 
 // What the tier asks of whoever keeps the index over all tiers. Called from the tier's own
 // maintenance thread, one call at a time, no lock held; may block briefly. A fake in tests.
@@ -119,14 +76,14 @@ class SsdOwner {
   virtual void Damaged(const SsdEntry& entry, const absl::Status& reason) = 0;
 };
 
-class SsdTier {
+class SsdTier final : public SsdFrames {
  public:
   // Locks the directories, makes or checks their files, opens the catalog. A catalog that does not
   // open is set aside and Recover rebuilds it. `clock` must outlive the tier.
   // INVALID_ARGUMENT: options; FAILED_PRECONDITION: directory in use, of another version or of
   // another tier; UNAVAILABLE: a directory can not be made or read.
   static absl::StatusOr<std::unique_ptr<SsdTier>> Open(SsdOptions options, const Clock& clock);
-  ~SsdTier();
+  ~SsdTier() override;
 
   // Visits every record that survived, in no order; call once, before Start and Append. Entries that
   // are damaged or point nowhere are dropped and counted. A catalog that turns out to be damaged is
@@ -137,24 +94,16 @@ class SsdTier {
   // Begins reclaim and scrubbing, which ask `owner`. It must outlive the tier. Call once.
   void Start(SsdOwner& owner);
 
-  // OK: `done` will be called exactly once. Otherwise nothing was taken and it never is.
-  absl::Status Append(SsdAppend append, std::function<void(absl::StatusOr<SsdLocation>)> done);
-  // `done` is called exactly once, by the deadline: on the caller's thread for an answer that needs
-  // no I/O (stale, offline), otherwise on a thread of the tier.
-  void Read(const SsdRead& read, std::function<void(absl::StatusOr<SsdFrame>)> done);
-  // Forgets the name if it still stands for `location`. Takes effect soon and without a sync: after a
-  // crash the record may be back, unchanged. Never blocks on I/O.
-  void Erase(std::string_view key, SsdLocation location);
-  // Replaces priority and times of the name, if it still stands for `entry.location`. As Erase.
-  void Retain(SsdEntry entry);
-  // The name as it stands in the catalog now. Blocks for up to a catalog read: not for RPC threads.
-  absl::StatusOr<std::optional<SsdEntry>> Find(std::string_view key);
-  // Returns when everything appended, erased and retained before it has been committed or has failed.
-  absl::Status Flush(TimePoint deadline);
-
-  uint64_t frame_bytes_max() const;  // a larger frame is INVALID_ARGUMENT
-  SsdHealth health() const;          // cheap
-  SsdUsage usage() const;            // a few microseconds
+  absl::Status Append(SsdAppend append,
+                      std::function<void(absl::StatusOr<SsdLocation>)> done) override;
+  void Read(const SsdRead& read, std::function<void(absl::StatusOr<SsdFrame>)> done) override;
+  void Erase(std::string_view key, SsdLocation location) override;
+  void Retain(SsdEntry entry) override;
+  absl::StatusOr<std::optional<SsdEntry>> Find(std::string_view key) override;
+  absl::Status Flush(TimePoint deadline) override;
+  uint64_t frame_bytes_max() const override;
+  SsdHealth health() const override;
+  SsdUsage usage() const override;
 
  private:
   class Engine;

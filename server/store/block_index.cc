@@ -8,11 +8,13 @@
 namespace larder::server {
 
 BlockIndex::BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprinter fingerprinter,
-                       RemovalListener on_removed)
+                       RemovalListener on_removed, bool with_ssd)
     : fingerprinter_(fingerprinter),
       on_removed_(std::move(on_removed)),
       entries_(blocks_max),
-      order_(blocks_max, std::move(order)),
+      order_(blocks_max, order),
+      ssd_order_(with_ssd ? blocks_max : 0, order),
+      ssd_(with_ssd ? blocks_max : 0),
       removals_(kRememberedRemovals) {}
 
 BlockRef BlockIndex::FindAny(const Fingerprint& key) const {
@@ -96,21 +98,22 @@ BlockRef BlockIndex::FindHeld(SpaceId space, const PrefixHash& hash, Fidelity fi
 void BlockIndex::TouchChain(std::span<const BlockRef> head_first) {
   constexpr size_t kDistance = 8;
   for (size_t i = head_first.size(); i-- > 0;) {
-    if (i >= kDistance) order_.Prefetch(head_first[i - kDistance]);
-    order_.Touch(head_first[i]);
+    if (i >= kDistance) OrderOf(head_first[i - kDistance]).Prefetch(head_first[i - kDistance]);
+    entries_[head_first[i]].reused = 1;
+    OrderOf(head_first[i]).Touch(head_first[i]);
   }
 }
 
 BlockRef BlockIndex::TouchAncestors(BlockRef block, size_t limit) {
   for (; block != kNoBlock && limit > 0; --limit, block = entries_[block].parent) {
-    order_.Touch(block);
+    OrderOf(block).Touch(block);
   }
   return block;
 }
 
 void BlockIndex::Pin(BlockRef block) {
   Entry& entry = entries_[block];
-  LARDER_CHECK(entry.live && entry.pins < UINT32_MAX);
+  LARDER_CHECK(entry.live && entry.pins < kPinsMax);
   if (entry.pins++ == 0) ++pinned_blocks_;
 }
 
@@ -119,12 +122,16 @@ void BlockIndex::Unpin(BlockRef block) {
   LARDER_CHECK(entry.live && entry.pins > 0);
   if (--entry.pins > 0) return;
   --pinned_blocks_;
-  if (!MayGo(entry)) return;
-  if (entry.doomed) {
+  if (entry.doomed && MayGo(entry)) {
     Remove(block, ReasonOfAbsent(entry.fingerprint), /*by_pressure=*/false);
   } else {
-    order_.Unpark(block);
+    Reconsider(block);
   }
+}
+
+void BlockIndex::Reconsider(BlockRef block) {
+  const Entry& entry = entries_[block];
+  if (entry.in_memory ? MayLeaveMemory(entry) : MayGo(entry)) OrderOf(block).Unpark(block);
 }
 
 BlockRef BlockIndex::NewEntry() {
@@ -147,11 +154,24 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
     // place in the chain.
     Entry& old = entries_[block];
     LARDER_CHECK(old.doomed || old.fidelity < static_cast<uint8_t>(residency.fidelity));
-    if (old.pins > 0 || old.parent != parent) return kNoBlock;
-    on_removed_({block, ResidencyOf(block), old.space, priority_of(block),
-                 old.doomed ? ReasonOfAbsent(key) : MissReason::kNone, false});
+    if (old.awaited) {
+      old.parent = parent;
+      if (parent != kNoBlock) ++entries_[parent].children;
+    } else {
+      if (old.pins > 0 || old.parent != parent) return kNoBlock;
+      on_removed_(RemovedOf(block, old.doomed ? ReasonOfAbsent(key) : MissReason::kNone));
+    }
+    // A doomed block's bytes are not trusted; a lesser copy serves until the better one is written.
+    if (old.on_ssd && old.doomed) ForgetSsd(block);
+    old.stale = old.on_ssd;
+    if (!old.in_memory) {
+      const uint8_t priority = ssd_order_.priority(block);
+      ssd_order_.Remove(block, std::nullopt);
+      order_.Insert(block, key.low, priority);
+      ++memory_blocks_;
+    }
     const Tick before = NextDue(old);
-    old.doomed = old.expired = 0;
+    old.doomed = old.expired = old.awaited = 0;
     old.expires_at = old.priority_until = 0;
     Reschedule(block, before);
   } else {
@@ -166,8 +186,10 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
     if (parent != kNoBlock) ++entries_[parent].children;
     table_.Insert(key, block, [this](BlockRef ref) { return entries_[ref].fingerprint; });
     order_.Insert(block, key.low, retention.priority);
+    ++memory_blocks_;
   }
   Entry& entry = entries_[block];
+  entry.in_memory = 1;
   entry.slab = residency.slab;
   entry.frame_bytes = residency.frame_bytes;
   entry.codec_id = residency.codec_id;
@@ -195,8 +217,8 @@ void BlockIndex::SetRetention(BlockRef block, const RetentionTicks& retention) {
   entry.expires_at = retention.expires_at;
   entry.priority_until = retention.priority_until;
   Reschedule(block, before);
-  if (order_.priority(block) != retention.priority) {
-    order_.SetPriority(block, entry.fingerprint.low, retention.priority);
+  if (priority_of(block) != retention.priority) {
+    OrderOf(block).SetPriority(block, entry.fingerprint.low, retention.priority);
   }
 }
 
@@ -204,7 +226,12 @@ bool BlockIndex::EvictColdest() {
   for (;;) {
     const BlockRef block = order_.Coldest();
     if (block == kNoBlock) return false;
-    if (MayGo(entries_[block])) {
+    const Entry& entry = entries_[block];
+    if (entry.pins == 0 && entry.on_ssd) {
+      DropMemory(block);
+      return true;
+    }
+    if (MayGo(entry)) {
       Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
       return true;
     }
@@ -215,10 +242,16 @@ bool BlockIndex::EvictColdest() {
 BlockRef BlockIndex::RemoveOne(BlockRef block, MissReason reason, bool by_pressure) {
   Entry& entry = entries_[block];
   LARDER_CHECK(entry.live && MayGo(entry));
-  on_removed_({block, ResidencyOf(block), entry.space, priority_of(block), reason, by_pressure});
+  Removed removed = RemovedOf(block, reason);
+  removed.by_pressure = by_pressure;
+  removed.overtaken = by_pressure && entry.queued;
+  if (entry.on_ssd) removed.ssd = ssd_[block].location;
+  if (!entry.awaited) on_removed_(removed);
   const Fingerprint key = entry.fingerprint;
-  Remember(key, reason);
-  order_.Remove(block, by_pressure ? std::optional<uint64_t>(key.low) : std::nullopt);
+  if (!entry.awaited) Remember(key, reason);
+  if (entry.on_ssd) ForgetSsdSize(block);
+  if (entry.in_memory) --memory_blocks_;
+  OrderOf(block).Remove(block, by_pressure ? std::optional<uint64_t>(key.low) : std::nullopt);
   table_.Erase(key, block);
   if (const Tick due = NextDue(entry); due != 0) due_.erase({due, block});
 
@@ -239,7 +272,7 @@ void BlockIndex::Remove(BlockRef block, MissReason reason, bool by_pressure) {
   // again.
   while (parent != kNoBlock && MayGo(entries_[parent])) {
     if (!entries_[parent].doomed) {
-      order_.Unpark(parent);
+      OrderOf(parent).Unpark(parent);
       return;
     }
     parent = RemoveOne(parent, ReasonOfAbsent(entries_[parent].fingerprint), false);
@@ -290,7 +323,7 @@ size_t BlockIndex::Advance(Tick now, size_t limit) {
     }
     entry.priority_until = 0;
     Reschedule(block, before);
-    order_.SetPriority(block, entry.fingerprint.low, kPriorityDefault);
+    OrderOf(block).SetPriority(block, entry.fingerprint.low, kPriorityDefault);
   }
   return done;
 }
@@ -298,6 +331,17 @@ size_t BlockIndex::Advance(Tick now, size_t limit) {
 Residency BlockIndex::ResidencyOf(BlockRef block) const {
   const Entry& entry = entries_[block];
   return {entry.slab, entry.frame_bytes, entry.codec_id, static_cast<Fidelity>(entry.fidelity)};
+}
+
+Removed BlockIndex::RemovedOf(BlockRef block, MissReason reason) const {
+  Removed removed;
+  removed.block = block;
+  removed.residency = ResidencyOf(block);
+  removed.space = entries_[block].space;
+  removed.priority = priority_of(block);
+  removed.reason = reason;
+  removed.key = entries_[block].fingerprint;
+  return removed;
 }
 
 }  // namespace larder::server

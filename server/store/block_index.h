@@ -1,18 +1,25 @@
-// The block index: which blocks are resident, how they chain, who holds them, and which goes next.
-// A pure state machine: no lock, no I/O, no clock (times are ticks that the caller passes).
-// BlockStore puts a mutex around it.
+// The block index: which blocks are resident and where, how they chain, who holds them, and which
+// goes next. A pure state machine: no lock, no I/O, no clock (times are ticks that the caller
+// passes). BlockStore puts a mutex around it.
+//
+// A block lies in memory, on SSD, or both. It stands in one order only: that of memory while it is
+// there, else that of SSD, where it arrives as the warmest. So the two orders together are the order
+// of the union: the coldest of memory is warmer than all that is on SSD alone.
 //
 // Invariants
 //   - A block's parent is resident as long as the block is: `children` counts resident children, and
 //     a block with children never goes (tail-first). So priority and recency of a chain protect its
 //     ancestors by structure; nothing needs to be copied up the chain.
-//   - A pinned block never goes. A doomed block (expired, quarantined, removed by an operator) is a
+//   - A block that is on SSD too may lose its copy in memory at any time, children or not: it stays
+//     resident.
+//   - A pinned block never goes, and keeps its copy in memory. A doomed block (expired, quarantined, removed by an operator) is a
 //     miss from that moment on, and goes as soon as it has neither pins nor children; a new put of its
 //     key revives it in place.
 //   - Blocks are ordered, parked or absent in PriorityOrder; a block is parked only while it has pins
 //     or children.
 //
-// Memory  48 bytes an entry, 12 of order, 6-13 of hash table. All arrays are lazily committed.
+// Memory  48 bytes an entry, 12 of order, 6-13 of hash table; 24 more once it was on SSD. All arrays
+// are lazily committed.
 // Cost  O(1) amortised for every operation on a block; Match() pipelines its probes, so that a
 // chain costs its cache misses in parallel. Thread-compatible.
 #pragma once
@@ -28,8 +35,10 @@
 #include "proto/contract/block_key.h"
 #include "proto/contract/outcomes.h"
 #include "server/base/lazy_array.h"
+#include "server/base/tier_usage.h"
 #include "server/memory/slab_allocator.h"
 #include "server/policy/priority_order.h"
+#include "server/ssd/ssd_record.h"
 #include "server/store/fingerprint.h"
 #include "server/store/fingerprint_table.h"
 
@@ -42,13 +51,25 @@ using Tick = uint32_t;
 // Registered space, dense (SpaceTable).
 using SpaceSlot = uint16_t;
 
-// Where a block's frame lies and what it is.
+// Where a block's frame lies and what it is: its fastest copy. On SSD when there is no slab.
 struct Residency {
   SlabRef slab = kNoSlab;
   uint32_t frame_bytes = 0;
   uint8_t codec_id = 0;
   Fidelity fidelity = Fidelity::kUnspecified;
+
+  bool in_memory() const { return slab != kNoSlab; }
+  TierKind tier() const { return in_memory() ? TierKind::kDram : TierKind::kSsd; }
 };
+
+// A block's copy on SSD. 24 bytes.
+struct SsdCopy {
+  SsdLocation location;
+  uint32_t origin_tag = 0;  // of the raw bytes that the frame stands for; 0: not known
+  uint8_t codec_id = 0;
+  uint8_t fidelity = 0;
+};
+static_assert(sizeof(SsdCopy) == 24);
 
 struct RetentionTicks {
   uint8_t priority = kPriorityDefault;
@@ -56,7 +77,8 @@ struct RetentionTicks {
   Tick expires_at = 0;
 };
 
-// A block that has left the index: its slab is the caller's to free.
+// A block that has left the index, or (`stays`) one that lost a copy: the slab and the location that
+// are named are the caller's to free.
 struct Removed {
   BlockRef block = kNoBlock;
   Residency residency;
@@ -64,6 +86,10 @@ struct Removed {
   uint8_t priority = 0;
   MissReason reason = MissReason::kEvicted;
   bool by_pressure = false;
+  bool stays = false;
+  bool overtaken = false;  // it waited to be written to SSD
+  Fingerprint key{};
+  SsdLocation ssd{};
 };
 
 class BlockIndex {
@@ -72,7 +98,7 @@ class BlockIndex {
   using RemovalListener = std::function<void(const Removed&)>;
 
   BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprinter fingerprinter,
-             RemovalListener on_removed);
+             RemovalListener on_removed, bool with_ssd = false);
 
   struct MatchResult {
     size_t length = 0;
@@ -110,8 +136,73 @@ class BlockIndex {
 
   void SetRetention(BlockRef block, const RetentionTicks& retention);
 
-  // Removes the coldest block that may go; false when none may.
+  // Frees the memory of the coldest block that may leave it: it loses that copy when it is on SSD
+  // too, and is removed otherwise. False when none may.
   bool EvictColdest();
+  // Removes the coldest block that is on SSD alone and may go, if its priority is at most
+  // `priority_max`; false when there is none.
+  bool EvictColdestSsd(uint8_t priority_max = kPriorityMax);
+
+  // --- Copies on SSD (block_index_tiers.cc) ---
+  // The block of this key, doomed or not; kNoBlock when absent.
+  BlockRef FindKey(const Fingerprint& key) const { return FindAny(key); }
+  Fingerprint KeyOf(SpaceId space, const PrefixHash& hash) const {
+    return fingerprinter_.Of(space, hash);
+  }
+  const Fingerprint& key_of(BlockRef block) const { return entries_[block].fingerprint; }
+  BlockRef parent_of(BlockRef block) const { return entries_[block].parent; }
+  // Of a block that is on SSD.
+  const SsdCopy& ssd_of(BlockRef block) const { return ssd_[block]; }
+  bool on_ssd(BlockRef block) const { return entries_[block].on_ssd; }
+  bool in_memory(BlockRef block) const { return entries_[block].in_memory; }
+  // Whether it was used after it was stored.
+  bool reused(BlockRef block) const { return entries_[block].reused; }
+  RetentionTicks RetentionOf(BlockRef block) const;
+
+  // Live, in memory, and not on SSD as it should be.
+  bool WantsSsd(BlockRef block) const {
+    const Entry& entry = entries_[block];
+    return live(block) && entry.in_memory && (!entry.on_ssd || entry.stale);
+  }
+  // Notes that it waits to be written; false when it was noted already.
+  bool SetQueued(BlockRef block, bool queued);
+  // Notes that its write has begun or ended.
+  void SetWriting(BlockRef block, bool writing) { entries_[block].writing = writing; }
+  bool writing(BlockRef block) const { return entries_[block].writing; }
+
+  // The block, which is present, has this copy from now on; an older one is given up.
+  void AddSsd(BlockRef block, const SsdCopy& copy);
+  // False when the block's copy is not (any more) at `from`.
+  bool MoveSsd(const Fingerprint& key, const SsdLocation& from, const SsdLocation& to);
+  // Whether the copy at `location` is a live block's.
+  bool HoldsSsd(const Fingerprint& key, const SsdLocation& location) const;
+  // Forgets the copy at `location`, without telling the listener; a block that has no other becomes a
+  // miss with this reason. kNoBlock when the block's copy is not there.
+  BlockRef DropSsd(const Fingerprint& key, const SsdLocation& location, MissReason reason);
+  // A block that was on SSD alone is in memory too.
+  void AddMemory(BlockRef block, SlabRef slab);
+
+  struct Restored {
+    Fingerprint key;
+    Fingerprint parent;
+    bool has_parent = false;
+    SpaceSlot space = 0;
+    SsdCopy copy;
+    RetentionTicks retention;
+  };
+  // A block that is on SSD alone, found by a restart, in any order: a parent that has not come yet is
+  // awaited, and its descendants can not be matched until it has (a match begins at a chain's head).
+  // False when the index is full or knows the key (then the last copy named counts).
+  bool Restore(const Restored& restored);
+  // Once all are restored: dooms what in [begin, end) has no way to its chain's head.
+  void DropOrphans(BlockRef begin, BlockRef end);
+  // Bytes of frames on SSD, each with what a record costs.
+  uint64_t ssd_bytes() const { return ssd_bytes_; }
+  size_t ssd_blocks() const { return ssd_blocks_; }
+  size_t memory_blocks() const { return memory_blocks_; }
+  // Blocks in memory from the coldest to the warmest. Parks those that are ordered: only for a store
+  // that takes nothing more.
+  std::vector<BlockRef> DrainOrder();
 
   // Makes a block a miss with this reason from now on.
   void Doom(BlockRef block, MissReason reason);
@@ -129,7 +220,7 @@ class BlockIndex {
   bool live(BlockRef block) const { return entries_[block].live && !entries_[block].doomed; }
   bool present(BlockRef block) const { return block < entries_used_ && entries_[block].live; }
   SpaceSlot space_of(BlockRef block) const { return entries_[block].space; }
-  uint8_t priority_of(BlockRef block) const { return order_.priority(block); }
+  uint8_t priority_of(BlockRef block) const { return OrderOf(block).priority(block); }
   uint32_t pins_of(BlockRef block) const { return entries_[block].pins; }
 
   size_t size() const { return table_.size(); }
@@ -147,7 +238,15 @@ class BlockIndex {
     uint32_t frame_bytes;
     Tick expires_at;
     Tick priority_until;
-    uint32_t pins;
+    uint32_t pins : 24;
+    uint32_t in_memory : 1;
+    uint32_t on_ssd : 1;
+    uint32_t stale : 1;    // the copy on SSD is of lower fidelity than was put since
+    uint32_t awaited : 1;  // not restored yet, but a child was; doomed until then
+    uint32_t reused : 1;
+    uint32_t queued : 1;   // waits to be written to SSD
+    uint32_t writing : 1;  // on its way to SSD
+    uint32_t rooted : 1;   // known to have its ancestors (DropOrphans)
     SpaceSlot space;
     uint8_t codec_id;
     uint8_t fidelity : 4;
@@ -157,7 +256,28 @@ class BlockIndex {
   };
   static_assert(sizeof(Entry) == 48);
 
+  static constexpr uint32_t kPinsMax = (1u << 24) - 1;
+  // What a record costs on SSD beside its frame: header and alignment.
+  static constexpr uint64_t kSsdRecordBytes = 256;
+
   bool MayGo(const Entry& entry) const { return entry.pins == 0 && entry.children == 0; }
+  bool MayLeaveMemory(const Entry& entry) const {
+    return entry.pins == 0 && (entry.on_ssd || entry.children == 0);
+  }
+  PriorityOrder& OrderOf(BlockRef block) {
+    return entries_[block].in_memory ? order_ : ssd_order_;
+  }
+  const PriorityOrder& OrderOf(BlockRef block) const {
+    return entries_[block].in_memory ? order_ : ssd_order_;
+  }
+  // Unparks it if it may go now.
+  void Reconsider(BlockRef block);
+  void DropMemory(BlockRef block);
+  Removed RemovedOf(BlockRef block, MissReason reason) const;
+  // Gives the copy on SSD up: the listener is told to erase it.
+  void ForgetSsd(BlockRef block);
+  void ForgetSsdSize(BlockRef block);
+  BlockRef AwaitParent(const Fingerprint& key, SpaceSlot space);
   BlockRef FindAny(const Fingerprint& key) const;
   MissReason ReasonOfAbsent(const Fingerprint& key) const;
   MissReason MissOf(BlockRef block, const Fingerprint& key, Fidelity fidelity_min) const;
@@ -179,7 +299,12 @@ class BlockIndex {
   RemovalListener on_removed_;
   LazyArray<Entry> entries_;
   FingerprintTable table_;
-  PriorityOrder order_;
+  PriorityOrder order_;      // of blocks in memory
+  PriorityOrder ssd_order_;  // of blocks on SSD alone
+  LazyArray<SsdCopy> ssd_;   // by block; without SSD empty
+  uint64_t ssd_bytes_ = 0;
+  size_t ssd_blocks_ = 0;
+  size_t memory_blocks_ = 0;
   LazyArray<uint32_t> removals_;
   absl::btree_set<std::pair<Tick, BlockRef>>
       due_;  // one item per block that expires or whose priority lapses

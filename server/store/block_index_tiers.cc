@@ -1,0 +1,188 @@
+// The block index's part in residency over tiers: copies on SSD, memory that is given up or gained,
+// and what a restart finds.
+#include <algorithm>
+#include <utility>
+
+#include "server/base/check.h"
+#include "server/store/block_index.h"
+
+namespace larder::server {
+
+RetentionTicks BlockIndex::RetentionOf(BlockRef block) const {
+  const Entry& entry = entries_[block];
+  return {priority_of(block), entry.priority_until, entry.expires_at};
+}
+
+bool BlockIndex::SetQueued(BlockRef block, bool queued) {
+  const bool changed = entries_[block].queued != queued;
+  entries_[block].queued = queued;
+  return changed;
+}
+
+void BlockIndex::ForgetSsdSize(BlockRef block) {
+  --ssd_blocks_;
+  ssd_bytes_ -= ssd_[block].location.frame_bytes + kSsdRecordBytes;
+  entries_[block].on_ssd = entries_[block].stale = 0;
+}
+
+void BlockIndex::ForgetSsd(BlockRef block) {
+  Removed removed = RemovedOf(block, MissReason::kNone);
+  removed.residency.slab = kNoSlab;
+  removed.ssd = ssd_[block].location;
+  removed.stays = true;
+  on_removed_(removed);
+  ForgetSsdSize(block);
+}
+
+void BlockIndex::AddSsd(BlockRef block, const SsdCopy& copy) {
+  LARDER_CHECK(present(block));
+  if (entries_[block].on_ssd) ForgetSsd(block);
+  ssd_[block] = copy;
+  ++ssd_blocks_;
+  ssd_bytes_ += copy.location.frame_bytes + kSsdRecordBytes;
+  entries_[block].on_ssd = 1;
+  Reconsider(block);  // it may leave memory now, whatever its children
+}
+
+bool BlockIndex::HoldsSsd(const Fingerprint& key, const SsdLocation& location) const {
+  const BlockRef block = FindAny(key);
+  return block != kNoBlock && live(block) && entries_[block].on_ssd &&
+         ssd_[block].location == location;
+}
+
+bool BlockIndex::MoveSsd(const Fingerprint& key, const SsdLocation& from, const SsdLocation& to) {
+  if (!HoldsSsd(key, from)) return false;
+  ssd_[FindAny(key)].location = to;
+  return true;
+}
+
+BlockRef BlockIndex::DropSsd(const Fingerprint& key, const SsdLocation& location,
+                             MissReason reason) {
+  const BlockRef block = FindAny(key);
+  if (block == kNoBlock || !entries_[block].on_ssd || !(ssd_[block].location == location)) {
+    return kNoBlock;
+  }
+  ForgetSsdSize(block);
+  if (!entries_[block].in_memory) Doom(block, reason);
+  return block;
+}
+
+void BlockIndex::DropMemory(BlockRef block) {
+  Entry& entry = entries_[block];
+  Removed removed = RemovedOf(block, MissReason::kEvicted);
+  removed.by_pressure = removed.stays = true;
+  on_removed_(removed);
+  const uint8_t priority = order_.priority(block);
+  order_.Remove(block, std::nullopt);
+  entry.in_memory = 0;
+  entry.slab = kNoSlab;
+  entry.frame_bytes = ssd_[block].location.frame_bytes;
+  entry.codec_id = ssd_[block].codec_id;
+  entry.fidelity = ssd_[block].fidelity & 0xF;
+  entry.stale = 0;
+  ssd_order_.Insert(block, entry.fingerprint.low, priority);
+  --memory_blocks_;
+}
+
+void BlockIndex::AddMemory(BlockRef block, SlabRef slab) {
+  Entry& entry = entries_[block];
+  LARDER_CHECK(entry.live && !entry.in_memory && entry.on_ssd);
+  const uint8_t priority = ssd_order_.priority(block);
+  ssd_order_.Remove(block, std::nullopt);
+  entry.in_memory = 1;
+  entry.slab = slab;
+  order_.Insert(block, entry.fingerprint.low, priority);
+  ++memory_blocks_;
+}
+
+bool BlockIndex::EvictColdestSsd(uint8_t priority_max) {
+  for (;;) {
+    const BlockRef block = ssd_order_.Coldest();
+    if (block == kNoBlock || ssd_order_.priority(block) > priority_max) return false;
+    if (MayGo(entries_[block])) {
+      Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
+      return true;
+    }
+    ssd_order_.Park(block);
+  }
+}
+
+BlockRef BlockIndex::AwaitParent(const Fingerprint& key, SpaceSlot space) {
+  const BlockRef known = FindAny(key);
+  if (known != kNoBlock) return known;
+  const BlockRef block = NewEntry();
+  if (block == kNoBlock) return kNoBlock;
+  Entry& entry = entries_[block];
+  entry = Entry{};
+  entry.fingerprint = key;
+  entry.parent = kNoBlock;
+  entry.space = space;
+  entry.live = entry.doomed = entry.awaited = 1;
+  table_.Insert(key, block, [this](BlockRef ref) { return entries_[ref].fingerprint; });
+  ssd_order_.Insert(block, key.low, kPriorityDefault);
+  return block;
+}
+
+bool BlockIndex::Restore(const Restored& restored) {
+  BlockRef block = FindAny(restored.key);
+  if (block != kNoBlock && !entries_[block].awaited) {
+    // Visited again: the last visit counts. What was put meanwhile is newer than both.
+    if (!live(block) || !entries_[block].on_ssd || entries_[block].in_memory) return false;
+    ForgetSsdSize(block);
+    AddSsd(block, restored.copy);
+    return false;
+  }
+  if (restored.has_parent && restored.parent == restored.key) return false;
+  const BlockRef parent =
+      restored.has_parent ? AwaitParent(restored.parent, restored.space) : kNoBlock;
+  if (restored.has_parent && parent == kNoBlock) return false;
+  if (block == kNoBlock) {
+    block = AwaitParent(restored.key, restored.space);
+    if (block == kNoBlock) return false;
+  }
+  Entry& entry = entries_[block];
+  entry.parent = parent;
+  if (parent != kNoBlock) ++entries_[parent].children;
+  entry.doomed = entry.awaited = 0;
+  entry.frame_bytes = restored.copy.location.frame_bytes;
+  entry.codec_id = restored.copy.codec_id;
+  entry.fidelity = restored.copy.fidelity & 0xF;
+  entry.slab = kNoSlab;
+  AddSsd(block, restored.copy);
+  SetRetention(block, restored.retention);
+  return true;
+}
+
+void BlockIndex::DropOrphans(BlockRef begin, BlockRef end) {
+  std::vector<BlockRef> path;
+  for (BlockRef start = begin; start < std::min(end, entries_used_); ++start) {
+    if (!live(start) || entries_[start].rooted) continue;
+    path.clear();
+    BlockRef block = start;
+    // A chain that names itself as its ancestor (damage) is longer than the index has blocks.
+    while (block != kNoBlock && live(block) && !entries_[block].rooted &&
+           path.size() <= table_.size()) {
+      path.push_back(block);
+      block = entries_[block].parent;
+    }
+    const bool rooted = block == kNoBlock || (live(block) && entries_[block].rooted);
+    for (const BlockRef on_path : path) {
+      if (rooted) {
+        entries_[on_path].rooted = 1;
+      } else if (present(on_path)) {
+        Doom(on_path, MissReason::kEvicted);
+      }
+    }
+  }
+}
+
+std::vector<BlockRef> BlockIndex::DrainOrder() {
+  std::vector<BlockRef> blocks;
+  for (BlockRef block; (block = order_.Coldest()) != kNoBlock;) {
+    order_.Park(block);
+    blocks.push_back(block);
+  }
+  return blocks;
+}
+
+}  // namespace larder::server

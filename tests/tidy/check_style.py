@@ -26,7 +26,7 @@ COMMENT_COLUMNS_MAX = 150
 
 VAGUE_WORDS = {'manager', 'helper', 'helpers', 'util', 'utils', 'common', 'data', 'info'}
 # These folders' sources have a test each, at the same path under tests/unit.
-MIRRORED = ('kernels/', 'proto/contract/', 'server/memory/', 'server/policy/', 'server/store/', 'server/tier/')
+MIRRORED = ('kernels/', 'proto/contract/', 'server/memory/', 'server/policy/', 'server/store/', 'server/tier/', 'transport/')
 MIRROR_EXCEPTIONS = 'tests/tidy/mirror_exceptions.txt'
 # The rules name what they forbid, and the self-test shows it.
 SHOWS_BAD_TEXT = ('tests/tidy/',)

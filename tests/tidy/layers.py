@@ -13,21 +13,23 @@ FOLDERS = {
     'kernels/format/': ('kernels/format/',),
     'kernels/': ('kernels/',),
     'proto/': _CONTRACT + _GENERATED,
-    'server/': _CONTRACT + _GENERATED + ('kernels/codec/registry.h', 'server/'),
+    # What server and client share of a plane: below both, it moves bytes and knows no key, block or call.
+    'transport/': ('proto/contract/', 'transport/'),
+    'server/': _CONTRACT + _GENERATED + ('kernels/codec/registry.h', 'transport/', 'server/'),
     'server/base/': _LOW_SERVER,
     'server/memory/': _LOW_SERVER + ('server/memory/', 'kernels/'),
     # A tier knows bytes and slabs; it never calls another tier, the store does.
     'server/tier/': _LOW_SERVER + ('server/memory/', 'server/tier/'),
     'server/ssd/': _LOW_SERVER + ('server/memory/', 'server/tier/tier.h', 'server/ssd/'),
     'server/policy/': _LOW_SERVER + ('server/policy/',),
-    'server/transport/': _LOW_SERVER + ('server/memory/', 'server/tier/tier.h', 'server/transport/'),
+    'server/transport/': _LOW_SERVER + ('transport/', 'server/memory/', 'server/tier/tier.h', 'server/transport/'),
     'server/store/': _LOW_SERVER + ('kernels/', 'server/memory/', 'server/tier/', 'server/ssd/', 'server/policy/',
                                     'server/transport/', 'server/store/', 'server/config.h'),
     # Validates, converts, calls one store function, converts back.
     'server/rpc/': _LOW_SERVER + _GENERATED + ('kernels/codec/registry.h', 'server/tier/tier.h', 'server/store/', 'server/transport/', 'server/rpc/',
                                                'server/config.h'),
-    'client/': ('kernels/', 'proto/contract/', 'client/') + _GENERATED,
-    'tests/': ('kernels/', 'proto/', 'server/', 'client/', 'tests/') + _GENERATED,
+    'client/': ('kernels/', 'proto/contract/', 'transport/', 'client/') + _GENERATED,
+    'tests/': ('kernels/', 'proto/', 'transport/', 'server/', 'client/', 'tests/') + _GENERATED,
 }
 
 # One dependency, one place: the include paths of a dependency, and the files that may use it.

@@ -1,0 +1,164 @@
+#include "transport/ucx_peer.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "tests/unit/transport/ucx_pair.h"
+
+namespace larder::transport {
+namespace {
+
+class UcxPeerTest : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { ASSERT_TRUE(pair_.Connect().ok()); }
+  UcxPair pair_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Transports, UcxPeerTest, testing::Values("tcp", "posix,sysv,cma,tcp"),
+                         [](const auto& test) {
+                           return std::string(test.param) == "tcp" ? "Tcp" : "SharedMemory";
+                         });
+
+// Sizes around the limits between UCX's protocols and ours, whole and scattered.
+TEST_P(UcxPeerTest, PushesWhatIsExpected) {
+  uint64_t tag = 77;
+  for (const size_t size : {1ul, 64ul, 4096ul, 32768ul, 100'000ul, (1ul << 20), (5ul << 20) + 64}) {
+    for (const size_t piece : {size, 512ul, 65536ul}) {
+      if (size / piece > 4096) continue;
+      SCOPED_TRACE(testing::Message() << size << " bytes in spans of " << piece);
+      std::vector<std::byte> source = PatternBytes(size, size), target(size + 10);
+      EndedTransfer arrived, sent;
+      std::atomic<uint64_t> prefix{0};
+      pair_.client->Expect(
+          ++tag, SpansOf(target, piece + 1),
+          [&](uint64_t bytes, uint64_t block) {
+            EXPECT_EQ(block, size);
+            EXPECT_GT(bytes, prefix.load());
+            prefix = bytes;
+          },
+          arrived.Done());
+      pair_.server->Push(tag, SpansOf(source, piece), In(10s), sent.Done());
+      EXPECT_EQ(sent.Wait(), UcxEnd::kDone);
+      EXPECT_EQ(arrived.Wait(), UcxEnd::kDone);
+      EXPECT_EQ(prefix.load(), size);
+      target.resize(size);
+      ASSERT_TRUE(source == target);
+    }
+  }
+}
+
+TEST_P(UcxPeerTest, PullsWhatIsOffered) {
+  uint64_t tag = 5;
+  for (const size_t size : {1ul, 4096ul, 32768ul, (1ul << 20), (5ul << 20) + 64}) {
+    for (const size_t piece : {size, 512ul, 65536ul}) {
+      if (size / piece > 4096) continue;
+      SCOPED_TRACE(testing::Message() << size << " bytes in spans of " << piece);
+      std::vector<std::byte> source = PatternBytes(size, size), target(size);
+      EndedTransfer withdrawn, moved;
+      pair_.client->Offer(++tag, SpansOf(source, size), withdrawn.Done());
+      pair_.server->Pull(tag, SpansOf(target, piece), In(10s), moved.Done());
+      EXPECT_EQ(moved.Wait(), UcxEnd::kDone);
+      pair_.client->Withdraw(tag);
+      EXPECT_EQ(withdrawn.Wait(), UcxEnd::kDone);
+      ASSERT_TRUE(source == target);
+    }
+  }
+}
+
+TEST_P(UcxPeerTest, KeepsManyTransfersApart) {
+  constexpr int kTransfers = 40;
+  constexpr size_t kBytes = 700'000;
+  std::vector<std::vector<std::byte>> sources, targets(kTransfers), back(kTransfers);
+  std::vector<EndedTransfer> arrived(kTransfers), sent(kTransfers), pulled(kTransfers),
+      withdrawn(kTransfers);
+  for (int i = 0; i < kTransfers; ++i) {
+    sources.push_back(PatternBytes(kBytes, i));
+    targets[i].resize(kBytes);
+    back[i].resize(kBytes);
+    pair_.client->Expect(i, SpansOf(targets[i], kBytes), nullptr, arrived[i].Done());
+    pair_.client->Offer(1000 + i, SpansOf(sources[i], kBytes), withdrawn[i].Done());
+  }
+  for (int i = 0; i < kTransfers; ++i) {
+    pair_.server->Push(i, SpansOf(sources[i], kBytes), In(20s), sent[i].Done());
+    pair_.server->Pull(1000 + i, SpansOf(back[i], kBytes), In(20s), pulled[i].Done());
+  }
+  for (int i = 0; i < kTransfers; ++i) {
+    EXPECT_EQ(sent[i].Wait(), UcxEnd::kDone);
+    EXPECT_EQ(arrived[i].Wait(), UcxEnd::kDone);
+    EXPECT_EQ(pulled[i].Wait(), UcxEnd::kDone);
+    pair_.client->Withdraw(1000 + i);
+    EXPECT_EQ(withdrawn[i].Wait(), UcxEnd::kDone);
+    ASSERT_TRUE(targets[i] == sources[i]);
+    ASSERT_TRUE(back[i] == sources[i]);
+  }
+}
+
+TEST_P(UcxPeerTest, DropsWhatNobodyExpects) {
+  std::vector<std::byte> source = PatternBytes(3 << 20, 1);
+  EndedTransfer sent, arrived, again;
+  pair_.server->Push(1, SpansOf(source, source.size()), In(5s), sent.Done());
+  EXPECT_EQ(sent.Wait(), UcxEnd::kDone);
+  // A block that is larger than what is expected is not written beyond it, nor at all.
+  std::vector<std::byte> target(1 << 20, std::byte{7});
+  pair_.client->Expect(2, SpansOf(target, target.size()), nullptr, arrived.Done());
+  pair_.server->Push(2, SpansOf(source, source.size()), In(5s), again.Done());
+  EXPECT_EQ(again.Wait(), UcxEnd::kDone);
+  pair_.client->Withdraw(2);
+  EXPECT_EQ(arrived.Wait(), UcxEnd::kOverDeadline);
+  EXPECT_EQ(std::count(target.begin(), target.end(), std::byte{7}), 1 << 20);
+}
+
+TEST_P(UcxPeerTest, PullOfWhatIsNotOfferedFails) {
+  std::vector<std::byte> target(2 << 20), source(1 << 20);
+  EndedTransfer unknown, beyond, withdrawn;
+  pair_.server->Pull(1, SpansOf(target, target.size()), In(5s), unknown.Done());
+  EXPECT_EQ(unknown.Wait(), UcxEnd::kFailed);
+  pair_.client->Offer(2, SpansOf(source, source.size()), withdrawn.Done());
+  pair_.server->Pull(2, SpansOf(target, target.size()), In(5s), beyond.Done());
+  EXPECT_EQ(beyond.Wait(), UcxEnd::kFailed);
+  pair_.client->Withdraw(2);
+  EXPECT_EQ(withdrawn.Wait(), UcxEnd::kDone);
+}
+
+TEST_P(UcxPeerTest, WithdrawEndsAtOnceOrAtItsTime) {
+  std::vector<std::byte> target(1000);
+  EndedTransfer at_once, later;
+  pair_.client->Expect(1, SpansOf(target, 1000), nullptr, at_once.Done());
+  pair_.client->Withdraw(1);
+  EXPECT_TRUE(at_once.ready());
+  pair_.client->Expect(2, SpansOf(target, 1000), nullptr, later.Done());
+  pair_.client->Withdraw(2, In(50ms));
+  EXPECT_FALSE(later.ready());
+  EXPECT_EQ(later.Wait(), UcxEnd::kOverDeadline);
+}
+
+TEST_P(UcxPeerTest, CloseEndsEverythingOnBothSides) {
+  std::vector<std::byte> source(64 << 20), target(64 << 20), offered(1000);
+  EndedTransfer sent, arrived, withdrawn, after;
+  pair_.client->Expect(1, SpansOf(target, target.size()), nullptr, arrived.Done());
+  pair_.client->Offer(2, SpansOf(offered, 1000), withdrawn.Done());
+  pair_.server->Push(1, SpansOf(source, source.size()), In(20s), sent.Done());
+  pair_.client->Close();
+  EXPECT_EQ(arrived.Wait(), UcxEnd::kPeerGone);
+  EXPECT_EQ(withdrawn.Wait(), UcxEnd::kPeerGone);
+  pair_.client_gone.get_future().wait();
+  EXPECT_EQ(sent.Wait(), UcxEnd::kPeerGone);
+  pair_.server_gone.get_future().wait();
+  pair_.server->Push(1, SpansOf(source, 1000), In(20s), after.Done());
+  EXPECT_EQ(after.Wait(), UcxEnd::kPeerGone);
+}
+
+TEST_P(UcxPeerTest, DestroyedWorkersEndTheirTransfers) {
+  std::vector<std::byte> source(64 << 20), target(64 << 20);
+  EndedTransfer sent, arrived;
+  pair_.client->Expect(1, SpansOf(target, target.size()), nullptr, arrived.Done());
+  pair_.server->Push(1, SpansOf(source, source.size()), In(20s), sent.Done());
+  pair_.server_worker.reset();
+  EXPECT_NE(sent.Wait(), UcxEnd::kFailed);
+  pair_.client_worker.reset();
+  EXPECT_NE(arrived.Wait(), UcxEnd::kFailed);
+}
+
+}  // namespace
+}  // namespace larder::transport

@@ -1,0 +1,48 @@
+#include "transport/ucx_mailbox.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <utility>
+
+namespace larder::transport {
+
+UcxMailbox::UcxMailbox() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
+
+UcxMailbox::~UcxMailbox() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+bool UcxMailbox::Post(std::function<void()> task) {
+  bool first;
+  {
+    std::lock_guard lock(mutex_);
+    if (shut_) return false;
+    first = tasks_.empty();
+    tasks_.push_back(std::move(task));
+  }
+  if (first) {
+    const uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(fd_, &one, sizeof(one));
+  }
+  return true;
+}
+
+bool UcxMailbox::Run() {
+  std::vector<std::function<void()>> tasks;
+  {
+    std::lock_guard lock(mutex_);
+    if (tasks_.empty()) return false;
+    tasks.swap(tasks_);
+  }
+  for (const auto& task : tasks) task();
+  return true;
+}
+
+void UcxMailbox::Shut() {
+  std::lock_guard lock(mutex_);
+  shut_ = true;
+}
+
+}  // namespace larder::transport

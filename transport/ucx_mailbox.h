@@ -1,0 +1,41 @@
+// Tasks for a thread that sleeps in epoll: the only way in from other threads.
+//
+// Bounded by its callers (a task per transfer that they admitted). Thread-safe; shared by the thread and by
+// whoever may outlive it.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+namespace larder::transport {
+
+class UcxMailbox {
+ public:
+  UcxMailbox();
+  ~UcxMailbox();
+  UcxMailbox(const UcxMailbox&) = delete;
+  UcxMailbox& operator=(const UcxMailbox&) = delete;
+
+  // False, and the task is dropped, after Shut.
+  bool Post(std::function<void()> task);
+  // Runs what is posted, on the caller's thread. Whether there was anything.
+  bool Run();
+  // Takes no more.
+  void Shut();
+
+  // To be watched edge-triggered: written, never read, when something is posted. -1 when the system gave none.
+  int fd() const { return fd_; }
+
+  // Transfers that have a deadline: while there are any, the thread wakes up for them by itself.
+  std::atomic<uint64_t> timed{0};
+
+ private:
+  const int fd_;
+  std::mutex mutex_;
+  std::vector<std::function<void()>> tasks_;
+  bool shut_ = false;
+};
+
+}  // namespace larder::transport

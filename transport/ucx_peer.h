@@ -1,0 +1,135 @@
+// The other end of one UCX connection, and the transfers over it.
+//
+//   server  Push  sends a block to the client, which expects it under a tag
+//           Pull  asks for a block that the client offers under a tag, piece by piece
+//   client  Expect, Offer  name memory for a tag; Withdraw takes it back
+//
+// Every transfer ends exactly once, by calling its Done after the last moment at which UCX may touch its
+// memory:
+//   kDone          all bytes have moved (Push: and the receiver has them, or UCX has copied them)
+//   kOverDeadline  the deadline passed, or Withdraw came before all bytes
+//   kPeerGone      the connection ended: closed, broken, or the other side is dead
+//   kFailed        the other side offers no such bytes
+// UCX can not call back what it has begun. So at a deadline no further piece begins, those under way get
+// kUcxGrace, and after that the whole connection is closed by force: its other transfers end with kPeerGone.
+// A deadline is therefore kept within kUcxGrace plus a tick of the worker.
+//
+// At most `bytes_max` bytes of one peer are under way; a worker serves its peers piece by piece, in turn.
+//
+// Made by UcxWorker. Public methods are thread-safe; Done and Progress run on the worker's thread (or, when
+// nothing was under way, on the caller's) and must be quick. Keeps itself alive while a transfer runs.
+#pragma once
+
+#include <ucp/api/ucp.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "transport/ucx_mailbox.h"
+#include "transport/ucx_messages.h"
+
+namespace larder::transport {
+
+enum class UcxEnd : uint8_t { kDone, kOverDeadline, kPeerGone, kFailed };
+
+using UcxTime = std::chrono::steady_clock::time_point;
+using UcxSpans = std::vector<std::span<std::byte>>;
+
+inline constexpr auto kUcxGrace = std::chrono::milliseconds(50);
+
+class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
+ public:
+  using Done = std::function<void(UcxEnd)>;
+  // Bytes that have arrived without a gap from the block's start, and the bytes of the block.
+  using Progress = std::function<void(uint64_t bytes, uint64_t block_bytes)>;
+
+  // `endpoint` is the peer's from now on. `gone` runs once, on the worker's thread, when it is destroyed.
+  UcxPeer(ucp_worker_h worker, ucp_ep_h endpoint, std::shared_ptr<UcxMailbox> mailbox,
+          uint64_t bytes_max)
+      : worker_(worker), endpoint_(endpoint), mailbox_(std::move(mailbox)), bytes_max_(bytes_max) {}
+  ~UcxPeer();
+  UcxPeer(const UcxPeer&) = delete;
+  UcxPeer& operator=(const UcxPeer&) = delete;
+
+  void Push(uint64_t tag, UcxSpans source, UcxTime deadline, Done done);
+  void Pull(uint64_t tag, UcxSpans target, UcxTime deadline, Done done);
+
+  // The spans stay untouched by others until `done`. A tag must not be in use.
+  void Expect(uint64_t tag, UcxSpans target, Progress progress, Done done);
+  // As Expect, for bytes that are only read. Ends with Withdraw (then kDone) or with the connection.
+  void Offer(uint64_t tag, UcxSpans source, Done done);
+  // Ends what is expected or offered under the tag: at once, or for what is expected at `until` when all of it
+  // has not arrived before. No-op for an unknown tag.
+  void Withdraw(uint64_t tag, UcxTime until = UcxTime::min());
+
+  // Ends the connection by force; every transfer ends soon.
+  void Close();
+
+  // The rest is the worker's, on its thread.
+  ucp_ep_h endpoint() const { return endpoint_; }
+  void Tick(UcxTime now);
+  void CloseNow();
+  bool closing() const { return closing_; }
+  // Asks UCX whether the endpoint of a closing peer is destroyed; ends every transfer then.
+  bool IsGone();
+  // Sends a message without bytes. `head` is copied.
+  void SendHead(unsigned message, const void* head, size_t bytes);
+  // Messages that have arrived. `bytes` is UCX's descriptor when `rendezvous`, else the bytes themselves.
+  ucs_status_t OnPush(const UcxPush& head, void* bytes, size_t length, bool rendezvous);
+  ucs_status_t OnAnswer(const UcxAnswer& head, void* bytes, size_t length, bool rendezvous);
+  void OnPull(const UcxPull& head);
+
+ private:
+  enum class Kind : uint8_t { kPush, kPull, kExpect, kOffer };
+  struct Transfer;
+  struct Piece;
+  using TransferPtr = std::shared_ptr<Transfer>;
+  // What to call once the lock is released.
+  struct Ended {
+    Done done;
+    UcxEnd end = UcxEnd::kDone;
+    void Tell() const {
+      if (done) done(end);
+    }
+  };
+
+  // Registers it; false when the connection is gone.
+  bool Add(const TransferPtr& transfer, bool has_tag);
+  void Run(const TransferPtr& transfer);
+  // Begins what the bound allows.
+  void Pump();
+  void BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes);
+  void Send(std::unique_ptr<Piece> piece, unsigned message, size_t head_bytes);
+  ucs_status_t Receive(std::unique_ptr<Piece> piece, void* bytes, bool rendezvous);
+  void OnPieceEnd(const Piece& piece, ucs_status_t status);
+  // Ends it with `end`, now or when its pieces have ended.
+  Ended EndLocked(const TransferPtr& transfer, UcxEnd end);
+  Ended FinishLocked(const TransferPtr& transfer);
+
+  const ucp_worker_h worker_;
+  const ucp_ep_h endpoint_;
+  const std::shared_ptr<UcxMailbox> mailbox_;
+  const uint64_t bytes_max_;
+
+  std::mutex mutex_;                           // of the following and of every transfer's state
+  std::map<uint64_t, TransferPtr> transfers_;  // all, by number
+  std::map<uint64_t, TransferPtr> tags_;       // expected and offered ones that are not ending
+  std::deque<TransferPtr> waiting_;            // pushes and pulls with pieces that have not begun
+  uint64_t bytes_under_way_ = 0;
+  uint64_t number_ = 0;
+  bool gone_ = false;
+
+  // Confined to the worker's thread.
+  bool closing_ = false;
+  ucs_status_ptr_t close_request_ = nullptr;
+};
+
+}  // namespace larder::transport

@@ -1,0 +1,379 @@
+#include "transport/ucx_worker.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "proto/contract/errors.h"
+
+namespace larder::transport {
+namespace {
+
+constexpr int kEventsMax = 4;
+// Progress calls between two looks at the mailbox and the clock.
+constexpr int kProgressMax = 64;
+
+absl::Status Broken(const char* what, ucs_status_t status) {
+  return Bug(absl::StrCat("UCX: ", what, ": ", ucs_status_string(status)));
+}
+
+absl::StatusOr<sockaddr_in> ParseAddress(const std::string& text) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  const size_t colon = text.rfind(':');
+  uint16_t port = 0;
+  const char* const end = text.data() + text.size();
+  if (colon == std::string::npos ||
+      std::from_chars(text.data() + colon + 1, end, port).ptr != end ||
+      ::inet_pton(AF_INET, text.substr(0, colon).c_str(), &address.sin_addr) != 1) {
+    return InvalidField("ucx address", text, "IPv4:PORT");
+  }
+  address.sin_port = htons(port);
+  return address;
+}
+
+std::string AddressText(const sockaddr_storage& storage) {
+  const auto& address = reinterpret_cast<const sockaddr_in&>(storage);
+  char text[INET_ADDRSTRLEN] = "";
+  ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text));
+  return absl::StrCat(text, ":", ntohs(address.sin_port));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<UcxWorker>> UcxWorker::Start(Options options) {
+  std::unique_ptr<UcxWorker> worker(new UcxWorker(std::move(options)));
+  if (absl::Status status = worker->Open(); !status.ok()) return status;
+  worker->thread_ = std::thread([raw = worker.get()] { raw->Run(); });
+  return worker;
+}
+
+UcxWorker::~UcxWorker() {
+  if (thread_.joinable()) {
+    mailbox_->Post([this] { stop_ = true; });
+    thread_.join();
+  }
+  if (worker_ != nullptr) ucp_worker_destroy(worker_);
+  if (context_ != nullptr) ucp_cleanup(context_);
+  if (epoll_ >= 0) ::close(epoll_);
+}
+
+absl::Status UcxWorker::OpenContext() {
+  ucp_config_t* config;
+  // No prefix of ours and no file: what an operator sets as UCX_* still applies, as for any UCX program.
+  ucs_status_t status = ucp_config_read(nullptr, nullptr, &config);
+  if (status != UCS_OK) return Broken("configuration", status);
+  const std::string keepalive = absl::StrCat(options_.keepalive.count(), "ms");
+  const std::pair<const char*, const char*> fields[] = {
+      {"TLS", options_.transports.c_str()},
+      {"NET_DEVICES", options_.devices.c_str()},
+      {"KEEPALIVE_INTERVAL", keepalive.c_str()},
+  };
+  for (const auto& [name, value] : fields) {
+    if (status == UCS_OK) status = ucp_config_modify(config, name, value);
+  }
+  if (status == UCS_OK) {
+    ucp_params_t params{};
+    params.field_mask = UCP_PARAM_FIELD_FEATURES;
+    params.features = UCP_FEATURE_AM | UCP_FEATURE_WAKEUP;
+    status = ucp_init(&params, config, &context_);
+  }
+  ucp_config_release(config);
+  if (status != UCS_OK) return Broken("context", status);
+  ucp_worker_params_t params{};
+  params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
+  params.thread_mode = UCS_THREAD_MODE_SINGLE;
+  status = ucp_worker_create(context_, &params, &worker_);
+  return status == UCS_OK ? absl::OkStatus() : Broken("worker", status);
+}
+
+absl::Status UcxWorker::Open() {
+  if (absl::Status status = OpenContext(); !status.ok()) return status;
+  SetHandlers();
+  int ucx_fd = -1;
+  if (const ucs_status_t status = ucp_worker_get_efd(worker_, &ucx_fd); status != UCS_OK) {
+    return Broken("event descriptor", status);
+  }
+  epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+  epoll_event ucx{};
+  ucx.events = EPOLLIN;
+  epoll_event tasks{};
+  tasks.events = EPOLLIN | EPOLLET;
+  if (epoll_ < 0 || mailbox_->fd() < 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, ucx_fd, &ucx) != 0 ||
+      ::epoll_ctl(epoll_, EPOLL_CTL_ADD, mailbox_->fd(), &tasks) != 0) {
+    return Bug(absl::StrCat("the UCX thread can not sleep: errno ", errno));
+  }
+  return options_.listen.empty() ? absl::OkStatus() : Listen();
+}
+
+absl::Status UcxWorker::Listen() {
+  const auto address = ParseAddress(options_.listen);
+  if (!address.ok()) return address.status();
+  ucp_listener_params_t params{};
+  params.field_mask = UCP_LISTENER_PARAM_FIELD_SOCK_ADDR | UCP_LISTENER_PARAM_FIELD_CONN_HANDLER;
+  params.sockaddr.addr = reinterpret_cast<const sockaddr*>(&*address);
+  params.sockaddr.addrlen = sizeof(*address);
+  params.conn_handler.arg = this;
+  params.conn_handler.cb = [](ucp_conn_request_h request, void* worker) {
+    static_cast<UcxWorker*>(worker)->Accept(request);
+  };
+  ucs_status_t status = ucp_listener_create(worker_, &params, &listener_);
+  if (status != UCS_OK)
+    return InvalidField("ucx address", options_.listen, ucs_status_string(status));
+  ucp_listener_attr_t attributes{};
+  attributes.field_mask = UCP_LISTENER_ATTR_FIELD_SOCKADDR;
+  status = ucp_listener_query(listener_, &attributes);
+  if (status != UCS_OK) return Broken("listener", status);
+  address_ = AddressText(attributes.sockaddr);
+  return absl::OkStatus();
+}
+
+template <typename Head, typename Handle>
+ucs_status_t UcxWorker::OnMessage(void* worker, const void* head, size_t head_bytes,
+                                  const ucp_am_recv_param_t* param, Handle handle) {
+  if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) == 0 || head_bytes != sizeof(Head)) {
+    return UCS_OK;
+  }
+  Head message;
+  std::memcpy(&message, head, sizeof(message));
+  const bool rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
+  return handle(*static_cast<UcxWorker*>(worker), param->reply_ep, message, rendezvous);
+}
+
+void UcxWorker::SetHandlers() {
+  const std::pair<unsigned, ucp_am_recv_callback_t> handlers[] = {
+      {kUcxHello,
+       [](void* worker, const void* head, size_t head_bytes, void*, size_t,
+          const ucp_am_recv_param_t* param) {
+         return OnMessage<UcxHello>(
+             worker, head, head_bytes, param,
+             [](UcxWorker& self, ucp_ep_h from, const UcxHello& hello, bool) {
+               self.OnHello(from, hello);
+               return UCS_OK;
+             });
+       }},
+      {kUcxWelcome,
+       [](void* worker, const void* head, size_t head_bytes, void*, size_t,
+          const ucp_am_recv_param_t* param) {
+         return OnMessage<UcxWelcome>(
+             worker, head, head_bytes, param,
+             [](UcxWorker& self, ucp_ep_h from, const UcxWelcome& welcome, bool) {
+               self.OnWelcome(from, welcome);
+               return UCS_OK;
+             });
+       }},
+      {kUcxPush,
+       [](void* worker, const void* head, size_t head_bytes, void* bytes, size_t length,
+          const ucp_am_recv_param_t* param) {
+         return OnMessage<UcxPush>(
+             worker, head, head_bytes, param,
+             [&](UcxWorker& self, ucp_ep_h from, const UcxPush& push, bool rendezvous) {
+               UcxPeer* const peer = self.PeerOf(from);
+               return peer == nullptr ? UCS_OK : peer->OnPush(push, bytes, length, rendezvous);
+             });
+       }},
+      {kUcxPull,
+       [](void* worker, const void* head, size_t head_bytes, void*, size_t,
+          const ucp_am_recv_param_t* param) {
+         return OnMessage<UcxPull>(worker, head, head_bytes, param,
+                                   [](UcxWorker& self, ucp_ep_h from, const UcxPull& pull, bool) {
+                                     UcxPeer* const peer = self.PeerOf(from);
+                                     if (peer != nullptr) peer->OnPull(pull);
+                                     return UCS_OK;
+                                   });
+       }},
+      {kUcxAnswer,
+       [](void* worker, const void* head, size_t head_bytes, void* bytes, size_t length,
+          const ucp_am_recv_param_t* param) {
+         return OnMessage<UcxAnswer>(
+             worker, head, head_bytes, param,
+             [&](UcxWorker& self, ucp_ep_h from, const UcxAnswer& answer, bool rendezvous) {
+               UcxPeer* const peer = self.PeerOf(from);
+               return peer == nullptr ? UCS_OK : peer->OnAnswer(answer, bytes, length, rendezvous);
+             });
+       }},
+  };
+  for (const auto& [id, handle] : handlers) {
+    ucp_am_handler_param_t param{};
+    param.field_mask = UCP_AM_HANDLER_PARAM_FIELD_ID | UCP_AM_HANDLER_PARAM_FIELD_CB |
+                       UCP_AM_HANDLER_PARAM_FIELD_ARG;
+    param.id = id;
+    param.cb = handle;
+    param.arg = this;
+    ucp_worker_set_am_recv_handler(worker_, &param);
+  }
+}
+
+void UcxWorker::Run() {
+  epoll_event events[kEventsMax];
+  UcxTime next_tick{};
+  bool stopping = false;
+  while (true) {
+    const bool told = mailbox_->Run();
+    for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) > 0; ++i) {
+    }
+    const UcxTime now = std::chrono::steady_clock::now();
+    if (told || now >= next_tick || stop_ || !closing_.empty()) {
+      Tick(now);
+      next_tick = now + kTick;
+    }
+    if (stop_ && !stopping) {
+      stopping = true;
+      if (listener_ != nullptr) ucp_listener_destroy(std::exchange(listener_, nullptr));
+      for (const auto& [endpoint, connection] : connections_) connection.peer->CloseNow();
+      continue;
+    }
+    if (stopping && connections_.empty() && closing_.empty()) break;
+    if (ucp_worker_arm(worker_) != UCS_OK) continue;
+    ::epoll_wait(epoll_, events, kEventsMax, SleepMs());
+  }
+  mailbox_->Shut();
+}
+
+int UcxWorker::SleepMs() const {
+  if (!closing_.empty() || stop_) return 1;
+  const bool timed = mailbox_->timed.load(std::memory_order_relaxed) > 0 || unheard_ > 0;
+  return timed ? static_cast<int>(kTick.count()) : -1;
+}
+
+void UcxWorker::Accept(ucp_conn_request_h request) {
+  if (stop_ || connections_.size() >= options_.peers_max) {
+    ucp_listener_reject(listener_, request);
+    return;
+  }
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST | UCP_EP_PARAM_FIELD_ERR_HANDLER |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
+  params.conn_request = request;
+  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+  params.err_handler.arg = this;
+  params.err_handler.cb = [](void* worker, ucp_ep_h endpoint, ucs_status_t) {
+    static_cast<UcxWorker*>(worker)->OnBroken(endpoint);
+  };
+  ucp_ep_h endpoint = nullptr;
+  if (ucp_ep_create(worker_, &params, &endpoint) != UCS_OK)
+    return;  // UCX has let go of the request
+  auto peer = std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, options_.peer_bytes_max);
+  connections_[endpoint] = {std::move(peer), std::chrono::steady_clock::now() + kHelloTimeout};
+  ++unheard_;
+}
+
+void UcxWorker::Connect(const std::string& address, const UcxHello& hello, UcxTime deadline,
+                        std::function<void()> gone, Connected done) {
+  mailbox_->Post([this, address, hello, deadline, gone = std::move(gone), done = std::move(done)] {
+    ConnectNow(address, hello, deadline, gone, done);
+  });
+}
+
+void UcxWorker::ConnectNow(const std::string& address, const UcxHello& hello, UcxTime deadline,
+                           std::function<void()> gone, Connected done) {
+  const auto where = ParseAddress(address);
+  if (!where.ok()) {
+    done(where.status());
+    return;
+  }
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR |
+                      UCP_EP_PARAM_FIELD_ERR_HANDLER | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
+  params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
+  params.sockaddr.addr = reinterpret_cast<const sockaddr*>(&*where);
+  params.sockaddr.addrlen = sizeof(*where);
+  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
+  params.err_handler.arg = this;
+  params.err_handler.cb = [](void* worker, ucp_ep_h endpoint, ucs_status_t) {
+    static_cast<UcxWorker*>(worker)->OnBroken(endpoint);
+  };
+  ucp_ep_h endpoint = nullptr;
+  const ucs_status_t status = ucp_ep_create(worker_, &params, &endpoint);
+  if (status != UCS_OK) {
+    done(ServerUnreachable(address, ucs_status_string(status)));
+    return;
+  }
+  auto peer = std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, options_.peer_bytes_max);
+  peer->SendHead(kUcxHello, &hello, sizeof(hello));
+  connections_[endpoint] = {std::move(peer), deadline, false, std::move(gone), std::move(done)};
+  ++unheard_;
+}
+
+UcxPeer* UcxWorker::PeerOf(ucp_ep_h endpoint) {
+  const auto found = connections_.find(endpoint);
+  return found == connections_.end() || !found->second.greeted ? nullptr : found->second.peer.get();
+}
+
+void UcxWorker::OnHello(ucp_ep_h endpoint, const UcxHello& hello) {
+  const auto found = connections_.find(endpoint);
+  if (found == connections_.end() || found->second.greeted || !options_.accept) return;
+  Connection& connection = found->second;
+  Verdict verdict{InvalidField("hello", "another", "magic and version")};
+  if (hello.magic == kUcxMagic && hello.version == kUcxVersion) {
+    verdict = options_.accept(connection.peer, hello);
+  }
+  // A refused one is closed when its time is over, so that the answer is not lost.
+  const UcxWelcome welcome{kUcxMagic, static_cast<uint32_t>(verdict.status.code())};
+  connection.peer->SendHead(kUcxWelcome, &welcome, sizeof(welcome));
+  if (!verdict.status.ok()) return;
+  connection.greeted = true;
+  connection.gone = std::move(verdict.gone);
+  --unheard_;
+}
+
+void UcxWorker::OnWelcome(ucp_ep_h endpoint, const UcxWelcome& welcome) {
+  const auto found = connections_.find(endpoint);
+  if (found == connections_.end() || found->second.greeted || !found->second.connected) return;
+  Connection& connection = found->second;
+  const Connected connected = std::exchange(connection.connected, nullptr);
+  if (welcome.magic != kUcxMagic || welcome.code != 0) {
+    connection.gone = nullptr;
+    connection.peer->Close();
+    connected(absl::Status(welcome.code == 0 ? absl::StatusCode::kInternal
+                                             : static_cast<absl::StatusCode>(welcome.code),
+                           "the server refused the UCX connection"));
+    return;
+  }
+  connection.greeted = true;
+  --unheard_;
+  connected(connection.peer);
+}
+
+// Called by UCX in the middle of things: closed on the thread's next turn.
+void UcxWorker::OnBroken(ucp_ep_h endpoint) {
+  const auto found = connections_.find(endpoint);
+  if (found != connections_.end()) found->second.peer->Close();
+}
+
+void UcxWorker::Tick(UcxTime now) {
+  for (auto it = connections_.begin(); it != connections_.end();) {
+    Connection& connection = it->second;
+    if (!connection.greeted && connection.greet_by <= now) connection.peer->CloseNow();
+    connection.peer->Tick(now);
+    if (!connection.peer->closing()) {
+      ++it;
+      continue;
+    }
+    if (!connection.greeted) --unheard_;
+    closing_.push_back(std::move(connection));
+    it = connections_.erase(it);
+  }
+  std::vector<Connection> gone;
+  std::erase_if(closing_, [&gone](Connection& connection) {
+    if (!connection.peer->IsGone()) return false;
+    gone.push_back(std::move(connection));
+    return true;
+  });
+  for (Connection& connection : gone) {
+    if (connection.connected) {
+      connection.connected(ServerUnreachable("ucx", "no answer"));
+    } else if (connection.gone) {
+      connection.gone();
+    }
+  }
+}
+
+}  // namespace larder::transport

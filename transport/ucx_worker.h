@@ -1,0 +1,116 @@
+// A UCX worker with a thread of its own, and its connections. One end accepts them (listen address), the other
+// makes them. Both ends are this class, so that server and client share what is hard about UCX.
+//
+// The thread sleeps in epoll on UCX's event descriptor and the mailbox; while transfers with deadlines run it
+// also wakes up every kTick. UCX is used by this thread alone.
+//
+// Connections are made through UCX's listener. UCX 1.13 aborts the process on malformed bytes at any of its
+// ports (FORMAT.md, Downsides): listen only where everybody who can connect is trusted that far.
+//
+// A connection begins with a hello; one that sends none within kHelloTimeout is closed. Errors of UCX on a
+// connection, keepalive included, close that connection and no other.
+//
+// Thread-safe. Destruction closes all connections and returns when every transfer has ended.
+#pragma once
+
+#include <ucp/api/ucp.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "transport/ucx_mailbox.h"
+#include "transport/ucx_peer.h"
+
+namespace larder::transport {
+
+class UcxWorker {
+ public:
+  static constexpr auto kTick = std::chrono::milliseconds(5);
+  static constexpr auto kHelloTimeout = std::chrono::seconds(2);
+
+  // What becomes of a connection. `gone` runs once on the worker's thread when it has ended.
+  struct Verdict {
+    absl::Status status;
+    std::function<void()> gone;
+  };
+
+  struct Options {
+    // As UCX_TLS and UCX_NET_DEVICES.
+    std::string transports = "tcp";
+    std::string devices = "lo";
+    // HOST:PORT (numeric IPv4, port 0 picks one) to accept connections at; empty: none.
+    std::string listen;
+    // Connections that are accepted at most.
+    uint32_t peers_max = 1024;
+    // Bytes of one connection that are under way at most: its share of the link.
+    uint64_t peer_bytes_max = 4 * kUcxPieceBytes;
+    // How often UCX asks whether the other side is there.
+    std::chrono::milliseconds keepalive{1000};
+    // Decides about a hello, on the worker's thread; must be quick.
+    std::function<Verdict(const std::shared_ptr<UcxPeer>&, const UcxHello&)> accept;
+  };
+
+  // INVALID_ARGUMENT for an address that can not be used, INTERNAL when UCX does not start.
+  static absl::StatusOr<std::unique_ptr<UcxWorker>> Start(Options options);
+  ~UcxWorker();
+
+  // HOST:PORT of the listener.
+  const std::string& address() const { return address_; }
+
+  // Connects to a worker that listens at `address`. `done` is called once, on the worker's thread, before
+  // `deadline` and a tick have passed: with the peer, the other side's refusal, or UNAVAILABLE.
+  using Connected = std::function<void(absl::StatusOr<std::shared_ptr<UcxPeer>>)>;
+  void Connect(const std::string& address, const UcxHello& hello, UcxTime deadline,
+               std::function<void()> gone, Connected done);
+
+ private:
+  struct Connection {
+    std::shared_ptr<UcxPeer> peer;
+    UcxTime greet_by;      // of a connection that has not been greeted
+    bool greeted = false;  // the hello (or the welcome) has come
+    std::function<void()> gone;
+    Connected connected;  // made by us: until greeted
+  };
+
+  explicit UcxWorker(Options options) : options_(std::move(options)) {}
+  absl::Status Open();
+  absl::Status OpenContext();
+  absl::Status Listen();
+  void SetHandlers();
+  void Run();
+  // Milliseconds that the thread may sleep.
+  int SleepMs() const;
+  void Accept(ucp_conn_request_h request);
+  void ConnectNow(const std::string& address, const UcxHello& hello, UcxTime deadline,
+                  std::function<void()> gone, Connected done);
+  void OnHello(ucp_ep_h endpoint, const UcxHello& hello);
+  void OnWelcome(ucp_ep_h endpoint, const UcxWelcome& welcome);
+  void OnBroken(ucp_ep_h endpoint);
+  UcxPeer* PeerOf(ucp_ep_h endpoint);
+  void Tick(UcxTime now);
+
+  template <typename Head, typename Handle>
+  static ucs_status_t OnMessage(void* worker, const void* head, size_t head_bytes,
+                                const ucp_am_recv_param_t* param, Handle handle);
+
+  const Options options_;
+  const std::shared_ptr<UcxMailbox> mailbox_ = std::make_shared<UcxMailbox>();
+  std::string address_;
+  ucp_context_h context_ = nullptr;
+  ucp_worker_h worker_ = nullptr;
+  ucp_listener_h listener_ = nullptr;
+  int epoll_ = -1;
+  // Confined to the thread.
+  std::map<ucp_ep_h, Connection> connections_;
+  std::vector<Connection> closing_;  // endpoints that UCX is destroying
+  size_t unheard_ = 0;               // connections that have not been greeted
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace larder::transport

@@ -29,8 +29,12 @@ using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 constexpr std::array<const char*, kMethods> kMethodNames = {
-    "Capabilities", "RegisterManifest", "Lookup",      "Put",  "Get", "Release",
-    "Renew",        "Retain",           "WatchEvents", "Admin"};
+    "Capabilities", "RegisterManifest", "Lookup",      "Put",   "Get",        "Release",
+    "Renew",        "Retain",           "WatchEvents", "Admin", "OpenWindow", "CloseWindow",
+    "GetToWindow",  "PutFromWindow"};
+constexpr std::array<const char*, kPlanes> kPlaneNames = {"inline", "shm", "ucx"};
+constexpr std::array<const char*, kTransferEnds> kTransferEndNames = {"done", "over_deadline",
+                                                                      "peer_gone", "failed"};
 constexpr std::array<const char*, kRemovalReasons> kRemovalReasonNames = {
     "pressure", "expired", "operator", "quarantined", "replaced"};
 constexpr std::array<const char*, 5> kPriorityBandNames = {"0-19", "20-39", "40-59", "60-79",
@@ -118,6 +122,8 @@ struct Metrics::State {
   Counter* egress_bytes =
       PlainCounter(registry, "larder_egress_bytes_total", "Frame bytes that gets returned.");
   Counters<kMissReasons> get_miss_blocks;
+  std::array<Counters<kTransferEnds>, kPlanes> transfers;
+  Counters<kPlanes> transfer_bytes;
   std::array<Counters<kPriorityBandNames.size()>, kRemovalReasons> removed_blocks;
   std::array<Counters<kGrpcCodes>, kMethods> requests;
   std::array<Histogram*, kMethods> request_seconds;
@@ -140,6 +146,17 @@ Metrics::State::State() {
         removed, {{"reason", kRemovalReasonNames[i]}}, "priority_band",
         [](size_t band) { return kPriorityBandNames[band]; });
   }
+
+  auto& transfers_family = CounterFamily(registry, "larder_transfers_total",
+                                         "Blocks moved to or from clients, by plane and end.");
+  for (size_t i = 0; i < transfers.size(); ++i) {
+    transfers[i] = Resolve<kTransferEnds>(transfers_family, {{"plane", kPlaneNames[i]}}, "end",
+                                          [](size_t end) { return kTransferEndNames[end]; });
+  }
+  transfer_bytes = Resolve<kPlanes>(
+      CounterFamily(registry, "larder_transfer_bytes_total",
+                    "Frame bytes that arrived whole at a client or here, by plane."),
+      {}, "plane", [](size_t plane) { return kPlaneNames[plane]; });
 
   auto& finished =
       CounterFamily(registry, "larder_requests_total", "Finished calls, by gRPC status code.");
@@ -226,6 +243,11 @@ void Metrics::CountGetMiss(MissReason reason) {
   state_->get_miss_blocks[static_cast<size_t>(reason)]->Increment();
 }
 
+void Metrics::CountTransfer(PlaneKind plane, TransferEnd end, uint64_t bytes) {
+  state_->transfers[static_cast<size_t>(plane)][static_cast<size_t>(end)]->Increment();
+  if (bytes > 0) state_->transfer_bytes[static_cast<size_t>(plane)]->Increment(bytes);
+}
+
 void Metrics::CountRemoval(RemovalReason reason, uint8_t priority) {
   const size_t band =
       std::min<size_t>(priority / kPriorityBandWidth, kPriorityBandNames.size() - 1);
@@ -285,6 +307,10 @@ void AddSample(const GaugeSample& sample, SampledFamilies& out) {
   out.AddGauge("larder_ingest_in_flight_bytes_max", "Bound of larder_ingest_in_flight_bytes.",
                sample.ingest_bytes_max);
   out.AddGauge("larder_event_watchers", "Open WatchEvents streams.", sample.event_watchers);
+  out.AddGauge("larder_windows", "Open windows of clients.", sample.windows);
+  out.AddGauge("larder_windows_max", "Bound of larder_windows.", sample.windows_max);
+  out.AddGauge("larder_window_bytes", "Clients' memory that is mapped here.", sample.window_bytes);
+  out.AddGauge("larder_window_bytes_max", "Bound of larder_window_bytes.", sample.window_bytes_max);
   out.AddGauge("larder_draining", "1 while the server drains.", sample.draining ? 1 : 0);
 }
 

@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "proto/contract/outcomes.h"
+#include "server/base/plane.h"
 #include "server/base/tier_usage.h"
 
 namespace larder::server {
@@ -29,9 +30,13 @@ enum class Method : uint8_t {
   kRenew,
   kRetain,
   kWatchEvents,
-  kAdmin
+  kAdmin,
+  kOpenWindow,
+  kCloseWindow,
+  kGetToWindow,
+  kPutFromWindow
 };
-inline constexpr int kMethods = 10;
+inline constexpr int kMethods = 14;
 
 enum class RemovalReason : uint8_t {
   kPressure = 0,
@@ -63,6 +68,10 @@ struct GaugeSample {
   uint64_t ingest_bytes_in_flight = 0;
   uint64_t ingest_bytes_max = 0;
   uint64_t event_watchers = 0;
+  uint64_t windows = 0;
+  uint64_t windows_max = 0;
+  uint64_t window_bytes = 0;
+  uint64_t window_bytes_max = 0;
   bool draining = false;
 };
 
@@ -87,6 +96,8 @@ class Metrics {
   void CountEncode(uint32_t coded_streams, uint32_t fallback_streams, double seconds);
   void CountGetHit(uint64_t frame_bytes);
   void CountGetMiss(MissReason reason);
+  // One block that ended its way to or from a client, and the bytes of it that arrived whole.
+  void CountTransfer(PlaneKind plane, TransferEnd end, uint64_t bytes);
   // Band of the priority: 0-19, 20-39, 40-59, 60-79, 80-100.
   void CountRemoval(RemovalReason reason, uint8_t priority);
   // One finished call; grpc_code as in grpc::StatusCode, 0 to 16 (others count as UNKNOWN). The

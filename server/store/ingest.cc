@@ -83,17 +83,56 @@ absl::Status IngestSession::Begin(uint32_t index, uint64_t frame_bytes,
   return absl::OkStatus();
 }
 
-absl::Status IngestSession::Write(uint32_t index, std::span<const std::byte> piece) {
+// Counts bytes of the begun block that have come, in whatever way.
+absl::Status IngestSession::Receive(uint32_t index, uint64_t bytes) {
   if (!arriving_ || arriving_->index != index) {
     return BrokenStream(absl::StrCat("payload for block ", index),
                         "payload of the block that began last");
   }
-  if (piece.size() > arriving_->frame_bytes - arriving_->received) {
+  if (bytes > arriving_->frame_bytes - arriving_->received) {
     return BrokenStream("payload beyond the announced frame_bytes", "exactly frame_bytes bytes");
   }
-  arriving_->received += piece.size();
+  arriving_->received += bytes;
+  return absl::OkStatus();
+}
+
+absl::Status IngestSession::Write(uint32_t index, std::span<const std::byte> piece) {
+  if (absl::Status status = Receive(index, piece.size()); !status.ok()) return status;
   if (!arriving_->settled && !arriving_->verifier) piece = piece.subspan(GatherHeader(piece));
   if (!arriving_->settled && !piece.empty()) Land(piece);
+  if (arriving_->received == arriving_->frame_bytes) Complete();
+  return absl::OkStatus();
+}
+
+ByteSpans IngestSession::Landing(uint64_t bytes_max) const {
+  ByteSpans landing;
+  if (!arriving_ || arriving_->settled || !arriving_->verifier) return landing;
+  size_t used = arriving_->span_used;
+  for (size_t i = arriving_->span; i < arriving_->spans.size() && bytes_max > 0; ++i) {
+    const auto rest = arriving_->spans[i].subspan(used);
+    const auto part = rest.first(std::min<uint64_t>(rest.size(), bytes_max));
+    if (!part.empty()) landing.push_back(part);
+    bytes_max -= part.size();
+    used = 0;
+  }
+  return landing;
+}
+
+absl::Status IngestSession::Landed(uint32_t index, uint64_t bytes) {
+  if (absl::Status status = Receive(index, bytes); !status.ok()) return status;
+  while (bytes > 0 && !arriving_->settled) {
+    const auto target = arriving_->spans[arriving_->span].subspan(arriving_->span_used);
+    const size_t step = std::min<uint64_t>({target.size(), bytes, kLandBytes});
+    Verify(target.first(step));
+    bytes -= step;
+  }
+  if (arriving_->received == arriving_->frame_bytes) Complete();
+  return absl::OkStatus();
+}
+
+absl::Status IngestSession::Skip(uint32_t index, uint64_t bytes) {
+  if (absl::Status status = Receive(index, bytes); !status.ok()) return status;
+  if (!arriving_->settled) return BrokenStream("a block that is left out", "its payload");
   if (arriving_->received == arriving_->frame_bytes) Complete();
   return absl::OkStatus();
 }
@@ -229,15 +268,20 @@ void IngestSession::Land(std::span<const std::byte> piece) {
     const auto target = arriving_->spans[arriving_->span].subspan(arriving_->span_used);
     const size_t step = std::min({target.size(), piece.size(), kLandBytes});
     std::memcpy(target.data(), piece.data(), step);
-    const FrameFault fault = arriving_->verifier->Update(target.first(step));
-    if (fault != FrameFault::kNone) Settle(OutcomeOf(fault), FrameFaultText(fault));
     piece = piece.subspan(step);
-    arriving_->span_used += step;
-    if (step == target.size()) {
-      ++arriving_->span;
-      arriving_->span_used = 0;
-    }
+    Verify(target.first(step));
   }
+}
+
+// Takes in bytes that stand where they belong: the front of the current span.
+void IngestSession::Verify(std::span<const std::byte> landed) {
+  arriving_->span_used += landed.size();
+  if (arriving_->span_used == arriving_->spans[arriving_->span].size()) {
+    ++arriving_->span;
+    arriving_->span_used = 0;
+  }
+  const FrameFault fault = arriving_->verifier->Update(landed);
+  if (fault != FrameFault::kNone) Settle(OutcomeOf(fault), FrameFaultText(fault));
 }
 
 void IngestSession::Complete() {

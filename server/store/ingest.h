@@ -86,6 +86,17 @@ class IngestSession {
   // The next bytes of block `index`'s frame. INVALID_ARGUMENT when they belong to no begun block or
   // exceed its frame.
   absl::Status Write(uint32_t index, std::span<const std::byte> piece);
+  // For transports that can write payload where it belongs: where the next bytes of the begun block land,
+  // at most `bytes_max` of them. Empty while its header is not whole and when its fate is settled: then
+  // Skip the rest.
+  ByteSpans Landing(uint64_t bytes_max) const;
+  // The first `bytes` bytes of Landing's spans have been written. They are verified here, after the last
+  // moment at which anybody else could touch them.
+  absl::Status Landed(uint32_t index, uint64_t bytes);
+  // `bytes` bytes of a settled block's frame are not brought.
+  absl::Status Skip(uint32_t index, uint64_t bytes);
+  // Bytes of the begun block's frame that have not come; 0 when none is begun.
+  uint64_t missing() const { return arriving_ ? arriving_->frame_bytes - arriving_->received : 0; }
   // Gives `done` one result per block of the batch, exactly once: on this thread before Finish
   // returns, or later on an I/O thread when the batch waits for its blocks to be durable. The
   // session must live until then. Call once.
@@ -98,7 +109,9 @@ class IngestSession {
   bool FindParent();
   bool MakeRoom();
   void Encode();
+  absl::Status Receive(uint32_t index, uint64_t bytes);
   void Land(std::span<const std::byte> piece);
+  void Verify(std::span<const std::byte> landed);
   void Complete();
   void Settle(PutOutcome outcome, std::string_view message);
 

@@ -32,6 +32,7 @@ class ShmWindow final : public Window {
   PlaneKind plane() const override { return PlaneKind::kShm; }
   uint64_t bytes() const override { return bytes_; }
   int transfers_max() const override { return 1; }
+  uint64_t step_bytes() const override { return kStepBytes; }
   void Write(const Transfer& transfer, const ByteSpans& source, TransferDone done) override;
   void Read(const Transfer& transfer, const ByteSpans& target, TransferDone done) override;
   void Skip(const Transfer& transfer) override;

@@ -46,6 +46,9 @@ class Window {
   virtual uint64_t bytes() const = 0;
   // How many transfers one call should keep running: 1 where they end at once.
   virtual int transfers_max() const = 0;
+  // Reads of at most this many bytes at a time suit it: where they are copies, what one verifies while it is
+  // still in the cache.
+  virtual uint64_t step_bytes() const = 0;
 
   // The spans, in order, to the window. They must stay readable until `done`. Ends the progress slot.
   virtual void Write(const Transfer& transfer, const ByteSpans& source, TransferDone done) = 0;

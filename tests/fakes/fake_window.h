@@ -19,6 +19,7 @@ class FakeWindow final : public Window {
   struct Options {
     bool hold = false;  // keep transfers until End
     int transfers_max = 1;
+    uint64_t step_bytes = 1000;
   };
   FakeWindow(uint64_t bytes, const Options& options) : options_(options), memory_(bytes) {}
   explicit FakeWindow(uint64_t bytes) : FakeWindow(bytes, Options{}) {}
@@ -27,6 +28,7 @@ class FakeWindow final : public Window {
   PlaneKind plane() const override { return PlaneKind::kShm; }
   uint64_t bytes() const override { return memory_.size(); }
   int transfers_max() const override { return options_.transfers_max; }
+  uint64_t step_bytes() const override { return options_.step_bytes; }
 
   void Write(const Transfer& transfer, const ByteSpans& source, TransferDone done) override {
     Begin(transfer.offset, source, std::move(done),

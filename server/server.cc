@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "proto/contract/block_key.h"
 #include "proto/contract/errors.h"
 #include "server/base/check.h"
 #include "server/base/clock.h"
@@ -19,8 +20,12 @@
 #include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/cache_service.h"
+#include "server/rpc/windows_service.h"
 #include "server/store/store.h"
 #include "server/tier/memory_tier.h"
+#include "server/transport/shm_listener.h"
+#include "server/transport/transport_pool.h"
+#include "server/transport/window_table.h"
 
 namespace larder::server {
 namespace {
@@ -42,6 +47,11 @@ std::string RandomInstanceId() {
   LARDER_CHECK(
       RAND_bytes(reinterpret_cast<unsigned char*>(id.data()), static_cast<int>(id.size())) == 1);
   return id;
+}
+
+std::string LocalSocketName(const std::string& instance_id) {
+  return "larder-" +
+         ToHex({reinterpret_cast<const uint8_t*>(instance_id.data()), instance_id.size()});
 }
 
 // Ends leases, expires blocks and cancels idle streams, ten times a second.
@@ -83,8 +93,13 @@ struct Server::State {
         dram(TierKind::kDram, *arena),
         store(config, dram, clock, metrics),
         gate(config.streams_max, config.stream_idle_timeout, clock),
-        backend{config, store, gate, clock, metrics, RandomInstanceId(), clock.Now()},
+        windows({config.windows_max, config.windows_per_client_max, config.window_bytes_max,
+                 config.windows_bytes_max}),
+        transport(config.transport_threads),
+        backend{config,      store, gate, clock, metrics, windows, transport, RandomInstanceId(),
+                clock.Now(), {}},
         cache(backend),
+        windows_service(backend),
         admin(backend) {}
 
   GaugeSample SampleGauges() {
@@ -102,6 +117,11 @@ struct Server::State {
     sample.ingest_bytes_in_flight = store.ingest_budget().used();
     sample.ingest_bytes_max = store.ingest_budget().bytes_max();
     sample.event_watchers = store.events().watchers();
+    const WindowTable::Stats held = windows.stats();
+    sample.windows = held.windows;
+    sample.windows_max = config.windows_max;
+    sample.window_bytes = held.bytes;
+    sample.window_bytes_max = held.bytes_max;
     sample.draining = store.draining();
     return sample;
   }
@@ -113,11 +133,15 @@ struct Server::State {
   MemoryTier dram;
   Store store;
   StreamGate gate;
+  WindowTable windows;
+  TransportPool transport;  // after the windows: what it still runs holds some
   Backend backend;
   CacheService cache;
+  WindowsService windows_service;
   AdminService admin;
   std::string listen;
   std::unique_ptr<grpc::Server> grpc_server;
+  std::unique_ptr<ShmListener> shm;
   std::unique_ptr<HttpEndpoint> http;
   std::unique_ptr<Janitor> janitor;
   std::once_flag drained;
@@ -132,10 +156,19 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
   State* const shared = state.get();
   state->metrics.SetGaugeSource([shared] { return shared->SampleGauges(); });
 
+  if (config.shm) {
+    auto shm = ShmListener::Start(LocalSocketName(state->backend.instance_id), config.windows_max,
+                                  state->windows, state->clock);
+    if (!shm.ok()) return shm.status();
+    state->shm = *std::move(shm);
+    state->backend.shm_socket = state->shm->name();
+  }
+
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort(config.listen, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&state->cache);
+  builder.RegisterService(&state->windows_service);
   builder.RegisterService(&state->admin);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveIntervalMs);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
@@ -169,6 +202,8 @@ Server::~Server() {
   state_->http.reset();
   state_->janitor.reset();
   state_->grpc_server.reset();
+  state_->shm.reset();
+  state_->windows.CloseAll();
   state_->store.leases().ReleaseAll();
   const auto give_up = std::chrono::steady_clock::now() + kLastPinsTimeout;
   while (state_->store.blocks().stats().pinned_blocks > 0) {

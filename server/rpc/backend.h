@@ -9,6 +9,8 @@
 #include "server/config.h"
 #include "server/rpc/stream_gate.h"
 #include "server/store/store.h"
+#include "server/transport/transport_pool.h"
+#include "server/transport/window_table.h"
 
 namespace larder::server {
 
@@ -18,8 +20,11 @@ struct Backend {
   StreamGate& gate;
   const Clock& clock;
   Metrics& metrics;
+  WindowTable& windows;
+  TransportPool& transport;
   std::string instance_id;  // random per start
   TimePoint start;
+  std::string shm_socket;  // where windows of shared memory are opened; empty: nowhere
 };
 
 }  // namespace larder::server

@@ -2,7 +2,6 @@
 
 #include <google/protobuf/stubs/logging.h>
 
-#include <algorithm>
 #include <chrono>
 #include <string>
 
@@ -11,6 +10,7 @@
 #include "proto/contract/errors.h"
 #include "proto/contract/limits.h"
 #include "proto/contract/prefix_hash.h"
+#include "server/rpc/call_client.h"
 #include "server/rpc/call_meter.h"
 #include "server/rpc/get_reactor.h"
 #include "server/rpc/put_reactor.h"
@@ -18,17 +18,6 @@
 
 namespace larder::server {
 namespace {
-
-constexpr char kClientIdKey[] = "larder-client";
-
-// Who holds a lease: the id the client gives itself, else its address.
-std::string ClientOf(const grpc::CallbackServerContext& context) {
-  const auto& metadata = context.client_metadata();
-  const auto found = metadata.find(kClientIdKey);
-  if (found == metadata.end()) return context.peer();
-  return std::string(found->second.data(),
-                     std::min<size_t>(found->second.size(), kClientIdBytesMax));
-}
 
 absl::Status RunLookup(Backend& backend, const std::string& client,
                        const v1::LookupRequest& request, v1::LookupResponse* response) {
@@ -98,6 +87,10 @@ void FillCapabilities(const Backend& backend, v1::CapabilitiesResponse* response
   for (const PresetRow& row : Presets()) announce(row.name);
   for (const FormatRow& row : Formats()) announce(row.name);
   response->add_planes("inline");
+  if (!backend.shm_socket.empty()) {
+    response->add_planes("shm");
+    response->set_shm_socket(backend.shm_socket);
+  }
   v1::Limits* limits = response->mutable_limits();
   limits->set_frame_bytes_max(kFrameBytesMax);
   limits->set_lookup_hashes_max(kLookupHashesMax);

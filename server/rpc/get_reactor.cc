@@ -1,7 +1,6 @@
 #include "server/rpc/get_reactor.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 #include <variant>
 
@@ -9,6 +8,7 @@
 #include "proto/contract/errors.h"
 #include "proto/contract/grpc_status.h"
 #include "proto/contract/limits.h"
+#include "server/rpc/call_deadline.h"
 
 namespace larder::server {
 namespace {
@@ -53,8 +53,9 @@ absl::Status GetReactor::Accept(const grpc::ByteBuffer& request) {
   if (!fidelity.ok()) return fidelity.status();
   const auto space = backend_.store.spaces().Find(wire.space_id());
   if (!space.ok()) return space.status();
-  session_.emplace(backend_.store.OpenFetch(**space, *std::move(hashes),
-                                            {*fidelity, wire.verify_at_server(), Deadline()}));
+  session_.emplace(backend_.store.OpenFetch(
+      **space, *std::move(hashes),
+      {*fidelity, wire.verify_at_server(), DeadlineOf(*context_, backend_.clock)}));
   if (wire.lease_id().empty()) return absl::OkStatus();
   const auto lease = LeaseIdFromWire(wire.lease_id());
   if (!lease.ok()) return lease.status();
@@ -138,17 +139,10 @@ void GetReactor::AddChunk() {
   parts_.AddPart(head, std::move(slices));
   ++parts_count_;
   if (sending_.span == frame.spans.size()) {
+    backend_.metrics.CountTransfer(PlaneKind::kInline, TransferEnd::kDone, sending_.sent);
     sending_ = {};
     ++next_;
   }
-}
-
-// The call's deadline on the store's clock.
-TimePoint GetReactor::Deadline() const {
-  const auto left = context_->deadline() - std::chrono::system_clock::now();
-  constexpr auto kFarAway = std::chrono::hours(24);  // calls without a deadline name the end of time
-  if (left > kFarAway) return TimePoint::max();
-  return backend_.clock.Now() + std::chrono::duration_cast<Duration>(left);
 }
 
 void GetReactor::OnWriteDone(bool ok) {

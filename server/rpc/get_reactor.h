@@ -42,7 +42,6 @@ class GetReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
   void Take(FetchAnswer answer);
   void AddMiss(MissReason reason);
   void AddChunk();
-  TimePoint Deadline() const;
   void End(const absl::Status& status);
 
   Backend& backend_;

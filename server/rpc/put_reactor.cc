@@ -7,6 +7,7 @@
 #include "proto/contract/errors.h"
 #include "proto/contract/grpc_status.h"
 #include "proto/contract/limits.h"
+#include "server/rpc/put_opening.h"
 
 namespace larder::server {
 namespace {
@@ -58,14 +59,9 @@ void PutReactor::OnReadDone(bool ok) {
 
 absl::Status PutReactor::OnOpen(const v1::PutOpen& open) {
   if (session_) return BrokenStream("a second PutRequest.open", "one, in the first message");
-  if (open.blocks() == 0) return InvalidField("open.blocks", "0", "1 or more");
-  if (open.blocks() > kPutBlocksMax) return TooMany("open.blocks", open.blocks(), kPutBlocksMax);
-  const auto space = backend_.store.spaces().Find(open.space_id());
-  if (!space.ok()) return space.status();
-  const auto recipe = CodecPolicy::RecipeFor((*space)->codec, open.codec());
-  if (!recipe.ok()) return recipe.status();
-  session_.emplace(backend_.store.OpenIngest(**space, open.blocks()));
-  session_->UseRecipe(*recipe);
+  auto session = OpenPut(backend_, open);
+  if (!session.ok()) return session.status();
+  session_.emplace(*std::move(session));
   return absl::OkStatus();
 }
 
@@ -90,12 +86,7 @@ void PutReactor::FinishWithResults() {
   // No operation of the stream is pending, so gRPC keeps this until End, whatever thread that is on.
   session_->Finish([this](std::vector<IngestResult> results) {
     v1::PutResponse response;
-    for (const IngestResult& result : results) {
-      v1::PutResult* wire = response.add_results();
-      wire->set_outcome(static_cast<v1::PutOutcome>(result.outcome));
-      wire->set_message(result.message);
-      wire->set_frame_bytes(result.frame_bytes);
-    }
+    for (const IngestResult& result : results) FillResult(result, response.add_results());
     const grpc::Slice bytes(response.SerializeAsString());
     *response_ = grpc::ByteBuffer(&bytes, 1);
     End(absl::OkStatus());

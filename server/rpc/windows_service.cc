@@ -1,0 +1,39 @@
+#include "server/rpc/windows_service.h"
+
+#include "server/rpc/call_client.h"
+#include "server/rpc/call_meter.h"
+#include "server/rpc/get_to_window_reactor.h"
+#include "server/rpc/put_from_window_reactor.h"
+
+namespace larder::server {
+
+grpc::ServerUnaryReactor* WindowsService::CloseWindow(grpc::CallbackServerContext* context,
+                                                      const v1::CloseWindowRequest* request,
+                                                      v1::CloseWindowResponse* response) {
+  const CallMeter meter(backend_.metrics, Method::kCloseWindow, backend_.clock);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  const auto answer = [meter, reactor, response](bool closed) {
+    response->set_closed(closed);
+    reactor->Finish(meter.Done(grpc::Status::OK));
+  };
+  // Answered by whoever lets go of the window last.
+  if (!backend_.windows.Close(request->window_id(), ClientOf(*context),
+                              [answer] { answer(true); })) {
+    answer(false);
+  }
+  return reactor;
+}
+
+grpc::ServerUnaryReactor* WindowsService::GetToWindow(grpc::CallbackServerContext* context,
+                                                      const v1::GetToWindowRequest* request,
+                                                      v1::GetToWindowResponse* response) {
+  return new GetToWindowReactor(backend_, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* WindowsService::PutFromWindow(grpc::CallbackServerContext* context,
+                                                        const v1::PutFromWindowRequest* request,
+                                                        v1::PutFromWindowResponse* response) {
+  return new PutFromWindowReactor(backend_, context, *request, response);
+}
+
+}  // namespace larder::server

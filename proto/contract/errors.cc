@@ -130,10 +130,11 @@ absl::Status VersionMismatch(uint32_t server_major, uint32_t client_major) {
 
 absl::Status CodecBelowFloor(std::string_view plan, std::string_view fidelity,
                              std::string_view floor) {
-  return Make(absl::StatusCode::kFailedPrecondition,
-              {"codec plan '", plan, "' gives fidelity ", fidelity, ", and this model's floor is ",
-               floor, "; choose a plan of at least that, or have the operator name one for the "
-               "model (codec_by_model)"});
+  return Make(
+      absl::StatusCode::kFailedPrecondition,
+      {"codec plan '", plan, "' gives fidelity ", fidelity, ", and this model's floor is ", floor,
+       "; choose a plan of at least that, or have the operator name one for the "
+       "model (codec_by_model)"});
 }
 
 absl::Status HashProbeMismatch() {
@@ -146,6 +147,17 @@ absl::Status OverLimit(std::string_view what, uint64_t used, uint64_t max) {
   return Make(absl::StatusCode::kResourceExhausted,
               {what, ": ", std::to_string(used), " in use, at most ", std::to_string(max),
                " allowed; back off with jitter, then repeat the call"});
+}
+
+absl::Status DirectoryUnusable(std::string_view path, std::string_view why) {
+  return Make(absl::StatusCode::kFailedPrecondition,
+              {"the directory ", path, " can not be used: ", why,
+               "; name another, or empty it if its blocks may be lost"});
+}
+
+absl::Status StorageFailed(std::string_view doing, std::string_view cause) {
+  return Make(absl::StatusCode::kUnavailable,
+              {"storage failed while ", doing, ": ", cause, "; recompute now, retry later"});
 }
 
 absl::Status Draining() {
@@ -170,6 +182,11 @@ absl::Status CorruptFrame(std::string_view where) {
   return Make(absl::StatusCode::kDataLoss,
               {"frame damaged (", where,
                "): its bytes do not match their checksum; drop this copy and recompute the block"});
+}
+
+absl::Status DamagedRecord(std::string_view what) {
+  return Make(absl::StatusCode::kDataLoss,
+              {"a stored block is damaged: ", what, "; drop the copy"});
 }
 
 absl::Status NotFound(std::string_view what, std::string_view name) {

@@ -55,7 +55,11 @@ absl::Status CodecBelowFloor(std::string_view plan, std::string_view fidelity,
 // RESOURCE_EXHAUSTED: back off with jitter.
 absl::Status OverLimit(std::string_view what, uint64_t used, uint64_t max);
 
+// A directory of stored blocks that this server can not use as it is.
+absl::Status DirectoryUnusable(std::string_view path, std::string_view why);
+
 // UNAVAILABLE: retry elsewhere or later.
+absl::Status StorageFailed(std::string_view doing, std::string_view cause);
 absl::Status Draining();
 absl::Status ServerUnreachable(std::string_view address, std::string_view cause);
 
@@ -64,6 +68,8 @@ absl::Status DeadlineSpent(std::string_view operation);
 
 // DATA_LOSS: drop the copy.
 absl::Status CorruptFrame(std::string_view where);
+// A stored block whose frame or surroundings are not what was written.
+absl::Status DamagedRecord(std::string_view what);
 
 // NOT_FOUND: a named thing that should exist.
 absl::Status NotFound(std::string_view what, std::string_view name);

@@ -56,9 +56,9 @@ void UcxPeer::Push(uint64_t tag, UcxSpans source, UcxTime deadline, Done done) {
       Transfer{Kind::kPush, tag, std::move(source), std::move(done), deadline, {}}));
 }
 
-void UcxPeer::Pull(uint64_t tag, UcxSpans target, UcxTime deadline, Done done) {
+void UcxPeer::Pull(uint64_t tag, uint64_t offset, UcxSpans target, UcxTime deadline, Done done) {
   Run(std::make_shared<Transfer>(
-      Transfer{Kind::kPull, tag, std::move(target), std::move(done), deadline, {}}));
+      Transfer{Kind::kPull, tag, std::move(target), std::move(done), deadline, {}, offset}));
 }
 
 void UcxPeer::Expect(uint64_t tag, UcxSpans target, Progress progress, Done done) {
@@ -67,9 +67,9 @@ void UcxPeer::Expect(uint64_t tag, UcxSpans target, Progress progress, Done done
   if (!Add(transfer, true)) transfer->done(UcxEnd::kPeerGone);
 }
 
-void UcxPeer::Offer(uint64_t tag, UcxSpans source, Done done) {
+void UcxPeer::Offer(uint64_t tag, uint64_t offset, UcxSpans source, Done done) {
   const auto transfer = std::make_shared<Transfer>(
-      Transfer{Kind::kOffer, tag, std::move(source), std::move(done), UcxTime::max(), {}});
+      Transfer{Kind::kOffer, tag, std::move(source), std::move(done), UcxTime::max(), {}, offset});
   if (!Add(transfer, true)) transfer->done(UcxEnd::kPeerGone);
 }
 
@@ -102,7 +102,7 @@ void UcxPeer::Close() {
   mailbox_->Post([self = shared_from_this()] { self->CloseNow(); });
 }
 
-UcxPeer::Ended UcxPeer::EndLocked(const TransferPtr& transfer, UcxEnd end) {
+UcxPeer::Ended UcxPeer::EndLocked(TransferPtr transfer, UcxEnd end) {
   if (transfer->finished || transfer->end.has_value()) return {};
   transfer->end = end;
   transfer->deadline = std::chrono::steady_clock::now() + kUcxGrace;
@@ -115,7 +115,7 @@ UcxPeer::Ended UcxPeer::EndLocked(const TransferPtr& transfer, UcxEnd end) {
   return transfer->under_way == 0 ? FinishLocked(transfer) : Ended{};
 }
 
-UcxPeer::Ended UcxPeer::FinishLocked(const TransferPtr& transfer) {
+UcxPeer::Ended UcxPeer::FinishLocked(TransferPtr transfer) {
   if (transfer->finished) return {};
   transfer->finished = true;
   if (transfer->timed) mailbox_->timed.fetch_sub(1, std::memory_order_relaxed);

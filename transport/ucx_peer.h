@@ -60,12 +60,14 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   UcxPeer& operator=(const UcxPeer&) = delete;
 
   void Push(uint64_t tag, UcxSpans source, UcxTime deadline, Done done);
-  void Pull(uint64_t tag, UcxSpans target, UcxTime deadline, Done done);
+  // The target's bytes of the block begin at `offset`, as the client counts (Offer).
+  void Pull(uint64_t tag, uint64_t offset, UcxSpans target, UcxTime deadline, Done done);
 
   // The spans stay untouched by others until `done`. A tag must not be in use.
   void Expect(uint64_t tag, UcxSpans target, Progress progress, Done done);
-  // As Expect, for bytes that are only read. Ends with Withdraw (then kDone) or with the connection.
-  void Offer(uint64_t tag, UcxSpans source, Done done);
+  // As Expect, for bytes that are only read. The first of them is the one at `offset` for a Pull. Ends with
+  // Withdraw (then kDone) or with the connection.
+  void Offer(uint64_t tag, uint64_t offset, UcxSpans source, Done done);
   // Ends what is expected or offered under the tag: at once, or for what is expected at `until` when all of it
   // has not arrived before. No-op for an unknown tag.
   void Withdraw(uint64_t tag, UcxTime until = UcxTime::min());
@@ -110,9 +112,9 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   void Send(std::unique_ptr<Piece> piece, unsigned message, size_t head_bytes);
   ucs_status_t Receive(std::unique_ptr<Piece> piece, void* bytes, bool rendezvous);
   void OnPieceEnd(const Piece& piece, ucs_status_t status);
-  // Ends it with `end`, now or when its pieces have ended.
-  Ended EndLocked(const TransferPtr& transfer, UcxEnd end);
-  Ended FinishLocked(const TransferPtr& transfer);
+  // Ends it with `end`, now or when its pieces have ended. By value: the maps let go of it.
+  Ended EndLocked(TransferPtr transfer, UcxEnd end);
+  Ended FinishLocked(TransferPtr transfer);
 
   const ucp_worker_h worker_;
   const ucp_ep_h endpoint_;

@@ -35,7 +35,7 @@ std::vector<ucp_dt_iov_t> Slice(const UcxSpans& spans, uint64_t offset, uint64_t
 
 void UcxPeer::BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes) {
   if (transfer->kind == Kind::kPull) {
-    const UcxPull head{transfer->tag, transfer->number, offset, bytes};
+    const UcxPull head{transfer->tag, transfer->number, transfer->offset + offset, bytes};
     SendHead(kUcxPull, &head, sizeof(head));
     return;
   }
@@ -185,19 +185,22 @@ void UcxPeer::OnPull(const UcxPull& head) {
   {
     std::lock_guard lock(mutex_);
     const auto found = tags_.find(head.tag);
-    if (found != tags_.end() && found->second->kind == Kind::kOffer &&
-        head.bytes <= kUcxPieceBytes && head.offset <= found->second->bytes &&
-        head.bytes <= found->second->bytes - head.offset &&
-        bytes_under_way_ + head.bytes <= bytes_max_ * kAnswersFactor) {
-      piece->transfer = found->second;
-      piece->offset = head.offset;
-      piece->bytes = head.bytes;
-      ++piece->transfer->under_way;
-      bytes_under_way_ += head.bytes;
+    if (found != tags_.end() && found->second->kind == Kind::kOffer) {
+      const Transfer& offer = *found->second;
+      const uint64_t offset = head.offset - offer.offset;  // a smaller one wraps to beyond the end
+      if (head.bytes <= kUcxPieceBytes && offset <= offer.bytes &&
+          head.bytes <= offer.bytes - offset &&
+          bytes_under_way_ + head.bytes <= bytes_max_ * kAnswersFactor) {
+        piece->transfer = found->second;
+        piece->offset = offset;
+        piece->bytes = head.bytes;
+        ++piece->transfer->under_way;
+        bytes_under_way_ += head.bytes;
+      }
     }
   }
   if (piece->transfer != nullptr) {
-    piece->parts = Slice(piece->transfer->spans, head.offset, head.bytes);
+    piece->parts = Slice(piece->transfer->spans, piece->offset, piece->bytes);
   }
   Send(std::move(piece), kUcxAnswer, sizeof(UcxAnswer));
 }
@@ -205,11 +208,13 @@ void UcxPeer::OnPull(const UcxPull& head) {
 ucs_status_t UcxPeer::OnAnswer(const UcxAnswer& head, void* bytes, size_t length, bool rendezvous) {
   TransferPtr transfer;
   Ended ended;
+  uint64_t offset = 0;
   {
     std::lock_guard lock(mutex_);
     const auto found = transfers_.find(head.pull);
     if (found == transfers_.end() || found->second->kind != Kind::kPull) return UCS_OK;
-    const auto asked = found->second->asked.find(head.offset);
+    offset = head.offset - found->second->offset;
+    const auto asked = found->second->asked.find(offset);
     if (asked == found->second->asked.end()) return UCS_OK;
     if (asked->second != length) {
       ended = EndLocked(found->second, UcxEnd::kFailed);
@@ -222,8 +227,7 @@ ucs_status_t UcxPeer::OnAnswer(const UcxAnswer& head, void* bytes, size_t length
   ended.Tell();
   if (transfer == nullptr) return UCS_OK;
   auto piece = std::make_unique<Piece>();
-  *piece = {shared_from_this(), transfer, head.offset, length,
-            Slice(transfer->spans, head.offset, length)};
+  *piece = {shared_from_this(), transfer, offset, length, Slice(transfer->spans, offset, length)};
   return Receive(std::move(piece), bytes, rendezvous);
 }
 

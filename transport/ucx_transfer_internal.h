@@ -15,6 +15,7 @@ struct UcxPeer::Transfer {
   Done done;
   UcxTime deadline = UcxTime::max();
   Progress progress;
+  uint64_t offset = 0;  // pull, offer: of the spans' first byte
 
   uint64_t number = 0;
   uint64_t bytes = 0;        // of the spans

@@ -70,14 +70,20 @@ absl::Status UcxWorker::OpenContext() {
   // No prefix of ours and no file: what an operator sets as UCX_* still applies, as for any UCX program.
   ucs_status_t status = ucp_config_read(nullptr, nullptr, &config);
   if (status != UCS_OK) return Broken("configuration", status);
-  const std::string keepalive = absl::StrCat(options_.keepalive.count(), "ms");
-  const std::pair<const char*, const char*> fields[] = {
-      {"TLS", options_.transports.c_str()},
-      {"NET_DEVICES", options_.devices.c_str()},
-      {"KEEPALIVE_INTERVAL", keepalive.c_str()},
+  std::vector<std::pair<std::string, std::string>> fields = {
+      {"TLS", options_.transports},
+      {"NET_DEVICES", options_.devices},
+      {"KEEPALIVE_INTERVAL", absl::StrCat(options_.keepalive.count(), "ms")},
   };
+  if (options_.transports.find("tcp") != std::string::npos) {
+    // UCX 1.13 aborts when the acknowledgement of a TCP put arrives after the connection has broken, so a
+    // client that is killed could take the server with it. Without puts, rendezvous sends in segments;
+    // at this size they cost as much as a put.
+    fields.insert(fields.end(),
+                  {{"PUT_ENABLE", "n"}, {"TX_SEG_SIZE", "256k"}, {"RX_SEG_SIZE", "256k"}});
+  }
   for (const auto& [name, value] : fields) {
-    if (status == UCS_OK) status = ucp_config_modify(config, name, value);
+    if (status == UCS_OK) status = ucp_config_modify(config, name.c_str(), value.c_str());
   }
   if (status == UCS_OK) {
     ucp_params_t params{};

@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
   std::vector<std::vector<std::byte>> memory(2 * blocks, std::vector<std::byte>(block_bytes));
   for (int i = 0; i < blocks; ++i) {
     peer->Expect(1 + i, {memory[i]}, nullptr, [](UcxEnd) {});
-    peer->Offer(1001 + i, {memory[blocks + i]}, [](UcxEnd) {});
+    peer->Offer(1001 + i, 0, {memory[blocks + i]}, [](UcxEnd) {});
   }
   std::puts("ready");
   std::fflush(stdout);

@@ -56,8 +56,8 @@ TEST_P(UcxPeerTest, PullsWhatIsOffered) {
       SCOPED_TRACE(testing::Message() << size << " bytes in spans of " << piece);
       std::vector<std::byte> source = PatternBytes(size, size), target(size);
       EndedTransfer withdrawn, moved;
-      pair_.client->Offer(++tag, SpansOf(source, size), withdrawn.Done());
-      pair_.server->Pull(tag, SpansOf(target, piece), In(10s), moved.Done());
+      pair_.client->Offer(++tag, 4096, SpansOf(source, size), withdrawn.Done());
+      pair_.server->Pull(tag, 4096, SpansOf(target, piece), In(10s), moved.Done());
       EXPECT_EQ(moved.Wait(), UcxEnd::kDone);
       pair_.client->Withdraw(tag);
       EXPECT_EQ(withdrawn.Wait(), UcxEnd::kDone);
@@ -77,11 +77,11 @@ TEST_P(UcxPeerTest, KeepsManyTransfersApart) {
     targets[i].resize(kBytes);
     back[i].resize(kBytes);
     pair_.client->Expect(i, SpansOf(targets[i], kBytes), nullptr, arrived[i].Done());
-    pair_.client->Offer(1000 + i, SpansOf(sources[i], kBytes), withdrawn[i].Done());
+    pair_.client->Offer(1000 + i, 0, SpansOf(sources[i], kBytes), withdrawn[i].Done());
   }
   for (int i = 0; i < kTransfers; ++i) {
     pair_.server->Push(i, SpansOf(sources[i], kBytes), In(20s), sent[i].Done());
-    pair_.server->Pull(1000 + i, SpansOf(back[i], kBytes), In(20s), pulled[i].Done());
+    pair_.server->Pull(1000 + i, 0, SpansOf(back[i], kBytes), In(20s), pulled[i].Done());
   }
   for (int i = 0; i < kTransfers; ++i) {
     EXPECT_EQ(sent[i].Wait(), UcxEnd::kDone);
@@ -112,13 +112,19 @@ TEST_P(UcxPeerTest, DropsWhatNobodyExpects) {
 TEST_P(UcxPeerTest, PullOfWhatIsNotOfferedFails) {
   std::vector<std::byte> target(2 << 20), source(1 << 20);
   EndedTransfer unknown, beyond, withdrawn;
-  pair_.server->Pull(1, SpansOf(target, target.size()), In(5s), unknown.Done());
+  pair_.server->Pull(1, 0, SpansOf(target, target.size()), In(5s), unknown.Done());
   EXPECT_EQ(unknown.Wait(), UcxEnd::kFailed);
-  pair_.client->Offer(2, SpansOf(source, source.size()), withdrawn.Done());
-  pair_.server->Pull(2, SpansOf(target, target.size()), In(5s), beyond.Done());
+  pair_.client->Offer(2, 0, SpansOf(source, source.size()), withdrawn.Done());
+  pair_.server->Pull(2, 0, SpansOf(target, target.size()), In(5s), beyond.Done());
   EXPECT_EQ(beyond.Wait(), UcxEnd::kFailed);
+  EndedTransfer before;
   pair_.client->Withdraw(2);
   EXPECT_EQ(withdrawn.Wait(), UcxEnd::kDone);
+  EndedTransfer again;
+  pair_.client->Offer(3, 4096, SpansOf(source, source.size()), again.Done());
+  pair_.server->Pull(3, 4095, SpansOf(source, 1000), In(5s), before.Done());
+  EXPECT_EQ(before.Wait(), UcxEnd::kFailed);
+  pair_.client->Withdraw(3);
 }
 
 TEST_P(UcxPeerTest, WithdrawEndsAtOnceOrAtItsTime) {
@@ -137,7 +143,7 @@ TEST_P(UcxPeerTest, CloseEndsEverythingOnBothSides) {
   std::vector<std::byte> source(64 << 20), target(64 << 20), offered(1000);
   EndedTransfer sent, arrived, withdrawn, after;
   pair_.client->Expect(1, SpansOf(target, target.size()), nullptr, arrived.Done());
-  pair_.client->Offer(2, SpansOf(offered, 1000), withdrawn.Done());
+  pair_.client->Offer(2, 0, SpansOf(offered, 1000), withdrawn.Done());
   pair_.server->Push(1, SpansOf(source, source.size()), In(20s), sent.Done());
   pair_.client->Close();
   EXPECT_EQ(arrived.Wait(), UcxEnd::kPeerGone);

@@ -64,7 +64,7 @@ struct Load {
   void Begin(UcxPeer& peer, std::chrono::milliseconds time) {
     for (int i = 0; i < kBlocks; ++i) {
       peer.Push(1 + i, SpansOf(source, kBlockBytes), In(time), ended[i].Done());
-      peer.Pull(1001 + i, SpansOf(targets[i], kBlockBytes), In(time), ended[kBlocks + i].Done());
+      peer.Pull(1001 + i, 0, SpansOf(targets[i], kBlockBytes), In(time), ended[kBlocks + i].Done());
     }
   }
   int Count(UcxEnd end) {

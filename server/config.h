@@ -22,6 +22,15 @@ namespace larder::server {
 
 enum class PolicyKind : uint8_t { kLru, kS3Fifo, kLfuda };
 
+// What one tenant may hold, and what nobody else may take from it.
+struct TenantBudget {
+  std::string tenant;
+  std::optional<uint64_t> quota_bytes;  // none: no bound but the tier's
+  uint64_t reserve_bytes = 0;
+
+  bool operator==(const TenantBudget&) const = default;
+};
+
 struct Config {
   // Loopback only until the server speaks mTLS. Port 0 picks a free one.
   std::string listen = "127.0.0.1:7440";
@@ -72,6 +81,9 @@ struct Config {
   uint32_t codec_sinks = 4;
   // First and last layers that stay near-exact under a plan of lower fidelity: the most sensitive ones.
   uint32_t codec_edge_layers = 2;
+  // Tenants with a quota or a reserve of the DRAM tier. None by default: whoever uses the cache most
+  // has most of it.
+  std::vector<TenantBudget> tenants;
   // Smallest of: trace, debug, info, warn, error.
   std::string log_level = "info";
 
@@ -90,6 +102,10 @@ absl::StatusOr<std::optional<Config>> ConfigFromCommandLine(int argc, const char
 
 // Parses YAML text over `base` and validates. Unknown fields are faults.
 absl::StatusOr<Config> ConfigFromYaml(const std::string& yaml, const Config& base);
+
+// Tenants as a flag gives them: "NAME=quota_bytes:SIZE+reserve_bytes:SIZE,..."; nullopt when malformed or
+// a tenant comes twice.
+std::optional<std::vector<TenantBudget>> ParseTenants(std::string_view text);
 
 // The pairs of codec_by_model; nullopt when malformed, a plan is unknown or a model comes twice.
 std::optional<std::vector<std::pair<std::string, std::string>>> ParseModelPlans(

@@ -136,6 +136,7 @@ std::vector<ConfigField> ConfigFields() {
   };
   for (ConfigField& field : WindowFields()) fields.push_back(std::move(field));
   for (ConfigField& field : CodecFields()) fields.push_back(std::move(field));
+  fields.push_back(TenantsField());
   fields.push_back(LogLevelField());
   return fields;
 }
@@ -174,6 +175,7 @@ void CheckRanges(const Config& config, Faults& faults) {
         absl::StrCat("at most windows_bytes_max (", FormatBytes(config.windows_bytes_max), ")"),
         "lower it or raise windows_bytes_max"));
   }
+  CheckTenants(config, faults);
 }
 
 absl::Status StatusOf(const Faults& faults) {

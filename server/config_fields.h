@@ -42,6 +42,9 @@ inline constexpr uint64_t kWindowBytesMax = uint64_t{1} << 40;  // of 2^47 bytes
 inline constexpr uint32_t kTransportThreadsMin = 1;
 inline constexpr uint32_t kTransportThreadsMax = 64;  // far beyond any host's memory bandwidth
 
+inline constexpr uint64_t kTenantBytesMin = uint64_t{1} << 20;  // less is a forgotten unit
+// An eviction looks at one record of each (server/policy/tenant_order.h).
+inline constexpr size_t kTenantsMax = 255;
 inline constexpr uint32_t kCodecSinksMaxOfConfig =
     64;                                              // twice the most that a published method keeps
 inline constexpr uint32_t kCodecEdgeLayersMax = 16;  // more is another plan, not an edge
@@ -65,9 +68,15 @@ struct ConfigField {
   std::function<bool(std::string_view text, Config& config)> parse;
   std::function<std::string(const Config& config)> format;
   std::function<bool(const Config& config)> in_range;
+  // In the file a map of maps, NAME: {key: value}; as text "NAME=key:value+key:value,...".
+  bool nested = false;
 
   std::string flag() const;
 };
+
+// The field of Config::tenants (config_tenants.cc), and what it has to do with others.
+ConfigField TenantsField();
+void CheckTenants(const Config& config, Faults& faults);
 
 // In the order of Config.
 std::vector<ConfigField> ConfigFields();

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "server/config.h"
 #include "server/config_fields.h"
@@ -53,6 +55,46 @@ const char* KindOf(const YAML::Node& node) {
 
 std::string PlaceOf(std::string_view source, const YAML::Mark& mark) {
   return absl::StrCat(absl::string_view(source.data(), source.size()), ":", mark.line + 1);
+}
+
+// What the flag of the field would say: its text, or a nested field's map. nullopt when it is
+// neither.
+std::optional<std::string> TextOf(const ConfigField& field, const YAML::Node& value) {
+  if (value.IsScalar()) return value.Scalar();
+  if (!field.nested || !value.IsMap()) return std::nullopt;
+  const auto plain = [](const YAML::Node& node) {
+    return node.IsScalar() && node.Scalar().find_first_of(",=+:") == std::string::npos;
+  };
+  std::vector<std::string> items;
+  for (const auto& item : value) {
+    if (!plain(item.first) || !item.second.IsMap()) return std::nullopt;
+    std::vector<std::string> parts;
+    for (const auto& part : item.second) {
+      if (!plain(part.first) || !plain(part.second)) return std::nullopt;
+      parts.push_back(absl::StrCat(part.first.Scalar(), ":", part.second.Scalar()));
+    }
+    items.push_back(absl::StrCat(item.first.Scalar(), "=", absl::StrJoin(parts, "+")));
+  }
+  return absl::StrJoin(items, ",");
+}
+
+// The reverse, for a text that is valid.
+void EmitNested(const std::string& text, YAML::Emitter& out) {
+  if (text.empty()) {
+    out << YAML::Flow << YAML::BeginMap << YAML::EndMap;
+    return;
+  }
+  out << YAML::BeginMap;
+  for (const absl::string_view item : absl::StrSplit(text, ',')) {
+    const std::vector<std::string> parts = absl::StrSplit(item, absl::ByAnyChar("=+"));
+    out << YAML::Key << parts[0] << YAML::Value << YAML::Flow << YAML::BeginMap;
+    for (size_t i = 1; i < parts.size(); ++i) {
+      const std::pair<std::string, std::string> pair = absl::StrSplit(parts[i], ':');
+      out << YAML::Key << pair.first << YAML::Value << pair.second;
+    }
+    out << YAML::EndMap;
+  }
+  out << YAML::EndMap;
 }
 
 // Counts documents. YAML::Load silently takes the first of several, and YAML::LoadAll never returns
@@ -106,11 +148,11 @@ void OverlayDocument(const YAML::Node& document, std::string_view source, Config
                              "remove one of them"));
       continue;
     }
-    if (!entry.second.IsScalar()) {
+    if (const auto text = TextOf(*field, entry.second)) {
+      ParseField(*field, place, *text, config, faults);
+    } else {
       faults.push_back(Fault(place, KindOf(entry.second), field->expected, field->advice));
-      continue;
     }
-    ParseField(*field, place, entry.second.Scalar(), config, faults);
   }
 }
 
@@ -147,7 +189,12 @@ std::string Config::ToYaml() const {
   YAML::Emitter out;
   out << YAML::BeginMap;
   for (const ConfigField& field : ConfigFields()) {
-    out << YAML::Key << field.name << YAML::Value << field.format(*this);
+    out << YAML::Key << field.name << YAML::Value;
+    if (field.nested) {
+      EmitNested(field.format(*this), out);
+    } else {
+      out << field.format(*this);
+    }
   }
   out << YAML::EndMap;
   return std::string(out.c_str(), out.size()) + "\n";

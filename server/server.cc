@@ -123,6 +123,7 @@ struct Server::State {
     sample.window_bytes = held.bytes;
     sample.window_bytes_max = held.bytes_max;
     sample.draining = store.draining();
+    sample.tenants = store.TenantSamples();
     return sample;
   }
 

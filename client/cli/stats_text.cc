@@ -23,6 +23,22 @@ const char* TierName(v1::Tier tier) {
   }
 }
 
+std::string TenantsTable(const v1::StatsResponse& stats) {
+  Table tenants({{"tenant"},
+                 {"used", Align::kRight},
+                 {"quota", Align::kRight},
+                 {"reserve", Align::kRight},
+                 {"evicted blocks", Align::kRight},
+                 {"no room", Align::kRight}});
+  for (const v1::TenantStats& tenant : stats.tenants()) {
+    tenants.AddRow({tenant.tenant(), FormatBytes(tenant.used_bytes()),
+                    tenant.has_quota_bytes() ? FormatBytes(tenant.quota_bytes()) : "-",
+                    tenant.reserve_bytes() > 0 ? FormatBytes(tenant.reserve_bytes()) : "-",
+                    FormatCount(tenant.evicted_blocks()), FormatCount(tenant.no_room_blocks())});
+  }
+  return tenants.ToString();
+}
+
 double RateOf(uint64_t before, uint64_t now, double seconds) {
   return now < before || seconds <= 0 ? 0 : static_cast<double>(now - before) / seconds;
 }
@@ -63,6 +79,7 @@ std::string StatsText(const v1::StatsResponse& stats) {
                    FormatPercent(space.hit_tokens(), space.lookup_tokens())});
   }
   text += spaces.ToString() + "\n";
+  if (stats.tenants_size() > 0) text += TenantsTable(stats) + "\n";
 
   Table counters({{""}, {"", Align::kRight}, {""}, {"", Align::kRight}});
   const auto count = [](uint64_t value) { return FormatCount(value); };

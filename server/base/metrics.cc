@@ -286,6 +286,31 @@ struct SampledFamilies {
   }
 };
 
+void AddTenants(const std::vector<TenantSample>& tenants, SampledFamilies& out) {
+  using Values = std::vector<std::pair<std::string, double>>;
+  Values used, quota, reserve, evicted, no_room;
+  for (const TenantSample& tenant : tenants) {
+    used.emplace_back(tenant.tenant, tenant.used_bytes);
+    if (tenant.quota_bytes) quota.emplace_back(tenant.tenant, *tenant.quota_bytes);
+    if (tenant.reserve_bytes > 0) reserve.emplace_back(tenant.tenant, tenant.reserve_bytes);
+    evicted.emplace_back(tenant.tenant, tenant.evicted_blocks);
+    no_room.emplace_back(tenant.tenant, tenant.no_room_blocks);
+  }
+  const auto add = [&](MetricType type, const char* name, const char* help, Values values) {
+    if (!values.empty()) out.Add(type, name, help, std::move(values), "tenant");
+  };
+  add(MetricType::Gauge, "larder_tenant_used_bytes",
+      "DRAM of the tenant's blocks; '*' is everybody without limits.", std::move(used));
+  add(MetricType::Gauge, "larder_tenant_quota_bytes", "Bound of larder_tenant_used_bytes.",
+      std::move(quota));
+  add(MetricType::Gauge, "larder_tenant_reserve_bytes", "What no other tenant may take.",
+      std::move(reserve));
+  add(MetricType::Counter, "larder_tenant_evicted_blocks_total",
+      "Blocks of the tenant that went because of pressure or its quota.", std::move(evicted));
+  add(MetricType::Counter, "larder_tenant_no_room_blocks_total",
+      "Blocks of the tenant's puts that nothing might be evicted for.", std::move(no_room));
+}
+
 void AddSample(const GaugeSample& sample, SampledFamilies& out) {
   const std::string dram = TierName(TierKind::kDram);
   const auto tier_gauge = [&](const char* name, const char* help, uint64_t value) {
@@ -312,6 +337,7 @@ void AddSample(const GaugeSample& sample, SampledFamilies& out) {
   out.AddGauge("larder_window_bytes", "Clients' memory that is mapped here.", sample.window_bytes);
   out.AddGauge("larder_window_bytes_max", "Bound of larder_window_bytes.", sample.window_bytes_max);
   out.AddGauge("larder_draining", "1 while the server drains.", sample.draining ? 1 : 0);
+  AddTenants(sample.tenants, out);
 }
 
 }  // namespace

@@ -11,8 +11,10 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "proto/contract/outcomes.h"
 #include "server/base/plane.h"
@@ -54,6 +56,16 @@ inline constexpr size_t kSpaceSeriesMax = 256;
 // Token counters of one space, resolved at registration.
 class SpaceMetrics;
 
+// One configured tenant, or "*" for all others together.
+struct TenantSample {
+  std::string tenant;
+  uint64_t used_bytes = 0;
+  std::optional<uint64_t> quota_bytes;
+  uint64_t reserve_bytes = 0;
+  uint64_t evicted_blocks = 0;  // since the start, like the next
+  uint64_t no_room_blocks = 0;
+};
+
 // Fills and budgets, read at scrape time.
 struct GaugeSample {
   TierUsage dram;
@@ -73,6 +85,7 @@ struct GaugeSample {
   uint64_t window_bytes = 0;
   uint64_t window_bytes_max = 0;
   bool draining = false;
+  std::vector<TenantSample> tenants;  // none without configured tenants
 };
 
 class Metrics {

@@ -14,15 +14,16 @@ namespace larder::server {
 using BlockRef = uint32_t;
 inline constexpr BlockRef kNoBlock = UINT32_MAX;
 
-// A block's place in its order, 12 bytes. One array is shared by all bands: a block stands in at
-// most one queue. All zero: absent.
+// A block's place in its order, 12 bytes. One array is shared by all bands of all tenants: a block
+// stands in at most one queue. All zero: absent.
 struct OrderLink {
   BlockRef previous;
   BlockRef next;
-  uint8_t priority;   // PriorityOrder's: the band
-  uint8_t condition;  // PriorityOrder's
-  uint8_t queue;      // the order's; 0: in no queue
-  uint8_t uses;       // the order's
+  uint32_t priority : 7;   // PriorityOrder's: the band
+  uint32_t condition : 2;  // PriorityOrder's
+  uint32_t account : 8;    // TenantOrder's: whose block it is
+  uint32_t queue : 7;      // the order's; 0: in no queue
+  uint32_t uses : 6;       // the order's
 };
 static_assert(sizeof(OrderLink) == 12);
 using OrderLinks = LazyArray<OrderLink>;

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <bit>
+#include <utility>
 
 #include "server/base/check.h"
 
@@ -19,9 +20,14 @@ bool IsParked(const OrderLink& link) {
 }  // namespace
 
 struct PriorityOrder::State {
-  explicit State(size_t blocks_max) : links(blocks_max) {}
+  State(OrderLinks& links_in, EvictionOrderFactory factory_in)
+      : links(links_in), factory(std::move(factory_in)) {}
 
-  EvictionOrder& band_of(const OrderLink& link) { return *bands[link.priority]; }
+  EvictionOrder& band_of(const OrderLink& link) {
+    std::unique_ptr<EvictionOrder>& band = bands[link.priority];
+    if (band == nullptr) band = factory(links);
+    return *band;
+  }
 
   // Marks the block's band as one to look into. Coldest() takes the mark away when it finds it
   // empty.
@@ -29,16 +35,16 @@ struct PriorityOrder::State {
     filled[link.priority / 64] |= uint64_t{1} << (link.priority % 64);
   }
 
-  OrderLinks links;
+  OrderLinks& links;
+  const EvictionOrderFactory factory;
   std::array<std::unique_ptr<EvictionOrder>, kBands> bands;
   std::array<uint64_t, (kBands + 63) / 64> filled = {};
 };
 
-PriorityOrder::PriorityOrder(size_t blocks_max, const EvictionOrderFactory& factory)
-    : state_(std::make_unique<State>(blocks_max)) {
-  for (auto& band : state_->bands) band = factory(state_->links);
-}
+PriorityOrder::PriorityOrder(OrderLinks& links, EvictionOrderFactory factory)
+    : state_(std::make_unique<State>(links, std::move(factory))) {}
 PriorityOrder::~PriorityOrder() = default;
+PriorityOrder::PriorityOrder(PriorityOrder&&) noexcept = default;
 
 void PriorityOrder::Insert(BlockRef block, uint64_t fingerprint, uint8_t priority) {
   OrderLink& link = state_->links[block];
@@ -108,6 +114,5 @@ void PriorityOrder::Unpark(BlockRef block) {
 
 bool PriorityOrder::parked(BlockRef block) const { return IsParked(state_->links[block]); }
 uint8_t PriorityOrder::priority(BlockRef block) const { return state_->links[block].priority; }
-void PriorityOrder::Prefetch(BlockRef block) const { __builtin_prefetch(&state_->links[block]); }
 
 }  // namespace larder::server

@@ -12,7 +12,8 @@
 
 namespace larder::server {
 
-// Makes the order of one band over the shared links. Called once per priority, by the constructor.
+// Makes the order of one band over the shared links. Called when the first block of a priority
+// comes.
 using EvictionOrderFactory = std::function<std::unique_ptr<EvictionOrder>(OrderLinks& links)>;
 
 // A block is in one of three conditions: absent, ordered (may become a victim), or parked (was the
@@ -22,19 +23,22 @@ using EvictionOrderFactory = std::function<std::unique_ptr<EvictionOrder>(OrderL
 // pin is gone.
 //
 // Calls that need a block in some condition abort when it is in another: that is a bug of the
-// index. Thread-compatible. Every call is O(1) amortised and allocates nothing; 12 bytes per block,
-// committed lazily.
+// index. Thread-compatible. Every call is O(1) amortised and allocates nothing but a band's order,
+// once.
 //
-//   PriorityOrder order(blocks_max, [](OrderLinks& links) { return MakeLruOrder(links); });
+//   OrderLinks links(blocks_max);
+//   PriorityOrder order(links, [](OrderLinks& links) { return MakeLruOrder(links); });
 //   order.Insert(block, fingerprint, kPriorityDefault);
 //   BlockRef victim;
 //   while ((victim = order.Coldest()) != kNoBlock && !MayGo(victim)) order.Park(victim);
 //   if (victim != kNoBlock) order.Remove(victim, FingerprintOf(victim));
 class PriorityOrder {
  public:
-  // Blocks are numbered below `blocks_max`.
-  PriorityOrder(size_t blocks_max, const EvictionOrderFactory& factory);
+  // Blocks are numbered below the capacity of `links`, which must outlive this. Orders of distinct
+  // blocks may share them.
+  PriorityOrder(OrderLinks& links, EvictionOrderFactory factory);
   ~PriorityOrder();
+  PriorityOrder(PriorityOrder&&) noexcept;
 
   // The block is absent; priority <= kPriorityMax.
   void Insert(BlockRef block, uint64_t fingerprint, uint8_t priority);
@@ -52,8 +56,6 @@ class PriorityOrder {
 
   bool parked(BlockRef block) const;
   uint8_t priority(BlockRef block) const;  // not of an absent block
-  // Starts loading the block's link, for a caller that will touch it soon.
-  void Prefetch(BlockRef block) const;
 
  private:
   struct State;

@@ -27,8 +27,8 @@ class S3FifoOrder final : public EvictionOrder {
   }
 
   void Touch(BlockRef block) override {
-    uint8_t& uses = links_[block].uses;
-    if (uses < kUsesMax) ++uses;
+    OrderLink& link = links_[block];
+    if (link.uses < kUsesMax) ++link.uses;
   }
 
   void Remove(BlockRef block, std::optional<uint64_t> evicted_fingerprint) override {
@@ -47,7 +47,8 @@ class S3FifoOrder final : public EvictionOrder {
       BlockQueue& queue = from_small ? small_ : main_;
       const BlockRef block = queue.front();
       if (block == kNoBlock || links_[block].uses == 0) return block;
-      links_[block].uses = from_small ? 0 : links_[block].uses - 1;
+      OrderLink& link = links_[block];
+      from_small ? link.uses = 0 : --link.uses;
       queue.Erase(block);
       main_.PushBack(block);
     }

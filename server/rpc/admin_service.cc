@@ -30,6 +30,18 @@ void FillSpaces(const SpaceTable& spaces, v1::StatsResponse* response) {
   }
 }
 
+void FillTenants(const Store& store, v1::StatsResponse* response) {
+  for (const TenantSample& tenant : store.TenantSamples()) {
+    v1::TenantStats* wire = response->add_tenants();
+    wire->set_tenant(tenant.tenant);
+    wire->set_used_bytes(tenant.used_bytes);
+    if (tenant.quota_bytes) wire->set_quota_bytes(*tenant.quota_bytes);
+    wire->set_reserve_bytes(tenant.reserve_bytes);
+    wire->set_evicted_blocks(tenant.evicted_blocks);
+    wire->set_no_room_blocks(tenant.no_room_blocks);
+  }
+}
+
 void FillStats(Backend& backend, v1::StatsResponse* response) {
   Store& store = backend.store;
   response->set_server_version(LARDER_VERSION);
@@ -44,6 +56,7 @@ void FillStats(Backend& backend, v1::StatsResponse* response) {
   tier->set_used_bytes(usage.used_bytes);
   tier->set_blocks(blocks.blocks);
   FillSpaces(store.spaces(), response);
+  FillTenants(store, response);
 
   response->set_leases(store.leases().size());
   response->set_pinned_blocks(blocks.pinned_blocks);

@@ -8,13 +8,16 @@
 namespace larder::server {
 
 BlockIndex::BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprinter fingerprinter,
-                       RemovalListener on_removed, bool with_ssd)
+                       RemovalListener on_removed, BlockIndexOptions options)
     : fingerprinter_(fingerprinter),
       on_removed_(std::move(on_removed)),
       entries_(blocks_max),
-      order_(blocks_max, order),
-      ssd_order_(with_ssd ? blocks_max : 0, order),
-      ssd_(with_ssd ? blocks_max : 0),
+      order_(blocks_max, order, options.limits,
+             [this](BlockRef block) { return SlabBytes(entries_[block].frame_bytes); }),
+      ssd_order_(options.with_ssd ? blocks_max : 0, order, {},
+                 [](BlockRef) { return uint64_t{0}; }),
+      ssd_(options.with_ssd ? blocks_max : 0),
+      account_of_(std::move(options.account_of)),
       removals_(kRememberedRemovals) {}
 
 BlockRef BlockIndex::FindAny(const Fingerprint& key) const {
@@ -167,7 +170,7 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
     if (!old.in_memory) {
       const uint8_t priority = ssd_order_.priority(block);
       ssd_order_.Remove(block, std::nullopt);
-      order_.Insert(block, key.low, priority);
+      order_.Insert(block, key.low, priority, account_of_(slot));
       ++memory_blocks_;
     }
     const Tick before = NextDue(old);
@@ -185,15 +188,17 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
     entry.live = 1;
     if (parent != kNoBlock) ++entries_[parent].children;
     table_.Insert(key, block, [this](BlockRef ref) { return entries_[ref].fingerprint; });
-    order_.Insert(block, key.low, retention.priority);
+    order_.Insert(block, key.low, retention.priority, account_of_(slot));
     ++memory_blocks_;
   }
   Entry& entry = entries_[block];
+  const uint64_t bytes_before = SlabBytes(entry.frame_bytes);
   entry.in_memory = 1;
   entry.slab = residency.slab;
   entry.frame_bytes = residency.frame_bytes;
   entry.codec_id = residency.codec_id;
   entry.fidelity = static_cast<uint8_t>(residency.fidelity) & 0xF;
+  order_.Resized(block, bytes_before);
   SetRetention(block, retention);
   return block;
 }
@@ -222,9 +227,10 @@ void BlockIndex::SetRetention(BlockRef block, const RetentionTicks& retention) {
   }
 }
 
-bool BlockIndex::EvictColdest() {
+template <typename Coldest>
+bool BlockIndex::EvictNext(Coldest coldest) {
   for (;;) {
-    const BlockRef block = order_.Coldest();
+    const BlockRef block = coldest();
     if (block == kNoBlock) return false;
     const Entry& entry = entries_[block];
     if (entry.pins == 0 && entry.on_ssd) {
@@ -237,6 +243,19 @@ bool BlockIndex::EvictColdest() {
     }
     order_.Park(block);
   }
+}
+
+bool BlockIndex::EvictColdest(AccountRef account) {
+  return EvictNext([&] { return order_.Coldest(account); });
+}
+
+bool BlockIndex::MakeRoomInQuota(AccountRef account, uint64_t frame_bytes, size_t limit) {
+  const uint64_t bytes = SlabBytes(frame_bytes);
+  if (bytes > order_.limits(account).quota_bytes) return false;
+  for (; order_.Exceeds(account, bytes); --limit) {
+    if (limit == 0 || !EvictNext([&] { return order_.ColdestOf(account); })) return false;
+  }
+  return true;
 }
 
 BlockRef BlockIndex::RemoveOne(BlockRef block, MissReason reason, bool by_pressure) {

@@ -15,8 +15,8 @@
 //   - A pinned block never goes, and keeps its copy in memory. A doomed block (expired, quarantined, removed by an operator) is a
 //     miss from that moment on, and goes as soon as it has neither pins nor children; a new put of its
 //     key revives it in place.
-//   - Blocks are ordered, parked or absent in PriorityOrder; a block is parked only while it has pins
-//     or children.
+//   - Blocks are ordered, parked or absent in TenantOrder; a block is parked only while it has pins
+//     or children. A tenant is charged with the slabs of its blocks.
 //
 // Memory  48 bytes an entry, 12 of order, 6-13 of hash table; 24 more once it was on SSD. All arrays
 // are lazily committed.
@@ -37,7 +37,7 @@
 #include "server/base/lazy_array.h"
 #include "server/base/tier_usage.h"
 #include "server/memory/slab_allocator.h"
-#include "server/policy/priority_order.h"
+#include "server/policy/tenant_order.h"
 #include "server/ssd/ssd_record.h"
 #include "server/store/fingerprint.h"
 #include "server/store/fingerprint_table.h"
@@ -92,13 +92,20 @@ struct Removed {
   SsdLocation ssd{};
 };
 
+struct BlockIndexOptions {
+  bool with_ssd = false;
+  // Tenants with quotas or reserves (accounts 1, 2, ...), and whose a space is.
+  std::vector<TenantLimits> limits;
+  std::function<AccountRef(SpaceSlot)> account_of = [](SpaceSlot) { return kSharedAccount; };
+};
+
 class BlockIndex {
  public:
   // Told of every block that leaves, while its memory is still there.
   using RemovalListener = std::function<void(const Removed&)>;
 
   BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprinter fingerprinter,
-             RemovalListener on_removed, bool with_ssd = false);
+             RemovalListener on_removed, BlockIndexOptions options = {});
 
   struct MatchResult {
     size_t length = 0;
@@ -137,8 +144,12 @@ class BlockIndex {
   void SetRetention(BlockRef block, const RetentionTicks& retention);
 
   // Frees the memory of the coldest block that may leave it: it loses that copy when it is on SSD
-  // too, and is removed otherwise. False when none may.
-  bool EvictColdest();
+  // too, and is removed otherwise. False when none may for one of `account`: what is left is held, or
+  // kept for other tenants' reserves.
+  bool EvictColdest(AccountRef account = kSharedAccount);
+  // As EvictColdest of the account's own blocks, at most `limit` times, until `frame_bytes` more are
+  // within its quota; false when they are not.
+  bool MakeRoomInQuota(AccountRef account, uint64_t frame_bytes, size_t limit);
   // Removes the coldest block that is on SSD alone and may go, if its priority is at most
   // `priority_max`; false when there is none.
   bool EvictColdestSsd(uint8_t priority_max = kPriorityMax);
@@ -222,6 +233,8 @@ class BlockIndex {
   SpaceSlot space_of(BlockRef block) const { return entries_[block].space; }
   uint8_t priority_of(BlockRef block) const { return OrderOf(block).priority(block); }
   uint32_t pins_of(BlockRef block) const { return entries_[block].pins; }
+  // Bytes of the slabs of an account's blocks.
+  uint64_t used_bytes(AccountRef account) const { return order_.used_bytes(account); }
 
   size_t size() const { return table_.size(); }
   size_t blocks_max() const { return entries_.capacity(); }
@@ -264,12 +277,19 @@ class BlockIndex {
   bool MayLeaveMemory(const Entry& entry) const {
     return entry.pins == 0 && (entry.on_ssd || entry.children == 0);
   }
-  PriorityOrder& OrderOf(BlockRef block) {
+  TenantOrder& OrderOf(BlockRef block) {
     return entries_[block].in_memory ? order_ : ssd_order_;
   }
-  const PriorityOrder& OrderOf(BlockRef block) const {
+  const TenantOrder& OrderOf(BlockRef block) const {
     return entries_[block].in_memory ? order_ : ssd_order_;
   }
+  // What a frame takes in memory.
+  static uint64_t SlabBytes(uint64_t frame_bytes) {
+    return (frame_bytes + kGranuleBytes - 1) / kGranuleBytes * kGranuleBytes;
+  }
+  // Evicts `coldest()` once it may leave memory.
+  template <typename Coldest>
+  bool EvictNext(Coldest coldest);
   // Unparks it if it may go now.
   void Reconsider(BlockRef block);
   void DropMemory(BlockRef block);
@@ -299,12 +319,13 @@ class BlockIndex {
   RemovalListener on_removed_;
   LazyArray<Entry> entries_;
   FingerprintTable table_;
-  PriorityOrder order_;      // of blocks in memory
-  PriorityOrder ssd_order_;  // of blocks on SSD alone
+  TenantOrder order_;      // of blocks in memory
+  TenantOrder ssd_order_;  // of blocks on SSD alone; limits do not count there
   LazyArray<SsdCopy> ssd_;   // by block; without SSD empty
   uint64_t ssd_bytes_ = 0;
   size_t ssd_blocks_ = 0;
   size_t memory_blocks_ = 0;
+  std::function<AccountRef(SpaceSlot)> account_of_;
   LazyArray<uint32_t> removals_;
   absl::btree_set<std::pair<Tick, BlockRef>>
       due_;  // one item per block that expires or whose priority lapses

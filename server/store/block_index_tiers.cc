@@ -91,13 +91,13 @@ void BlockIndex::AddMemory(BlockRef block, SlabRef slab) {
   ssd_order_.Remove(block, std::nullopt);
   entry.in_memory = 1;
   entry.slab = slab;
-  order_.Insert(block, entry.fingerprint.low, priority);
+  order_.Insert(block, entry.fingerprint.low, priority, account_of_(entry.space));
   ++memory_blocks_;
 }
 
 bool BlockIndex::EvictColdestSsd(uint8_t priority_max) {
   for (;;) {
-    const BlockRef block = ssd_order_.Coldest();
+    const BlockRef block = ssd_order_.ColdestOfAll();
     if (block == kNoBlock || ssd_order_.priority(block) > priority_max) return false;
     if (MayGo(entries_[block])) {
       Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
@@ -178,7 +178,7 @@ void BlockIndex::DropOrphans(BlockRef begin, BlockRef end) {
 
 std::vector<BlockRef> BlockIndex::DrainOrder() {
   std::vector<BlockRef> blocks;
-  for (BlockRef block; (block = order_.Coldest()) != kNoBlock;) {
+  for (BlockRef block; (block = order_.ColdestOfAll()) != kNoBlock;) {
     order_.Park(block);
     blocks.push_back(block);
   }

@@ -53,7 +53,11 @@ BlockStore::BlockStore(const Options& options)
     : options_(options),
       start_(options.clock.Now()),
       index_(options.blocks_max, options.order, Fingerprinter(options.fingerprint_secret),
-             [this](const Removed& removed) { OnRemoved(removed); }) {}
+             [this](const Removed& removed) { OnRemoved(removed); },
+             {.limits = options.tenants.limits(),
+              .account_of =
+                  [&spaces = options.spaces](SpaceSlot slot) { return spaces.at(slot).account; }}),
+      tenants_(1 + options.tenants.limits().size()) {}
 
 BlockStore::Prefix BlockStore::FindPrefix(const SpaceEntry& space,
                                           std::span<const PrefixHash> hashes, Fidelity fidelity_min,
@@ -136,13 +140,25 @@ PinSet BlockStore::PinBlock(const SpaceEntry& space, const PrefixHash& hash) {
   return PinSet(this, {block});
 }
 
-SlabHandle BlockStore::Reserve(uint64_t frame_bytes) {
+SlabHandle BlockStore::Reserve(const SpaceEntry& space, uint64_t frame_bytes) {
+  for (bool fits = false; !fits;) {
+    MutexLock lock(mutex_);
+    const uint64_t used = index_.used_bytes(space.account);
+    fits = index_.MakeRoomInQuota(space.account, frame_bytes, kBlocksPerLock);
+    if (!fits && index_.used_bytes(space.account) == used) {
+      ++tenants_[space.account].no_room_blocks;
+      return {};
+    }
+  }
   for (;;) {
     if (const auto slab = options_.dram.Reserve(frame_bytes)) {
       return SlabHandle(&options_.dram, *slab, frame_bytes);
     }
     MutexLock lock(mutex_);
-    if (!index_.EvictColdest()) return {};
+    if (!index_.EvictColdest(space.account)) {
+      ++tenants_[space.account].no_room_blocks;
+      return {};
+    }
   }
 }
 
@@ -184,6 +200,12 @@ BlockStore::Published BlockStore::Publish(const Candidate& candidate, SlabHandle
   MutexLock lock(mutex_);
   Published published{CheckLocked(candidate), {}};
   BlockRef block = kNoBlock;
+  // Once more: other puts of the tenant may have landed since Reserve().
+  if (published.outcome == PutOutcome::kStored &&
+      !index_.MakeRoomInQuota(candidate.space.account, header.frame_bytes, kBlocksPerLock)) {
+    ++tenants_[candidate.space.account].no_room_blocks;
+    return {PutOutcome::kNoRoom, {}};
+  }
   if (published.outcome == PutOutcome::kStored) {
     const Residency residency{slab.slab(), static_cast<uint32_t>(header.frame_bytes),
                               static_cast<uint8_t>(candidate.frame.descriptors()[0].codec_id),
@@ -224,6 +246,7 @@ void BlockStore::OnRemoved(const Removed& removed) {
   const SpaceEntry& space = options_.spaces.at(removed.space);
   const RemovalReason reason = RemovalReasonOf(removed);
   ++removed_[static_cast<int>(reason)];
+  if (removed.by_pressure && !removed.stays) ++tenants_[space.account].evicted_blocks;
   options_.metrics.CountRemoval(reason, removed.priority);
   space.blocks.fetch_sub(1, std::memory_order_relaxed);
   space.stored_bytes.fetch_sub(removed.residency.frame_bytes, std::memory_order_relaxed);

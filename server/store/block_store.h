@@ -26,6 +26,7 @@
 #include "server/store/event_log.h"
 #include "server/store/quarantine_list.h"
 #include "server/store/space_table.h"
+#include "server/store/tenant_accounts.h"
 #include "server/tier/tier.h"
 
 namespace larder::server {
@@ -81,6 +82,7 @@ class BlockStore {
     EventLog& events;
     QuarantineList& quarantine;
     Metrics& metrics;
+    const TenantAccounts& tenants;
   };
   explicit BlockStore(const Options& options);
 
@@ -101,8 +103,9 @@ class BlockStore {
   // A pin on a live block without reading it; empty when absent.
   PinSet PinBlock(const SpaceEntry& space, const PrefixHash& hash);
 
-  // Room for a frame, evicting what may go; an empty handle when nothing more may.
-  SlabHandle Reserve(uint64_t frame_bytes);
+  // Room for a frame of the space's tenant, within its quota, evicting what may go; an empty handle
+  // when nothing more may.
+  SlabHandle Reserve(const SpaceEntry& space, uint64_t frame_bytes);
 
   struct Candidate {
     const SpaceEntry& space;
@@ -154,6 +157,14 @@ class BlockStore {
   };
   Stats stats() const;
 
+  struct TenantUsage {
+    uint64_t used_bytes = 0;      // of slabs, doomed blocks included
+    uint64_t evicted_blocks = 0;  // by pressure
+    uint64_t no_room_blocks = 0;  // refused: nothing might be evicted for them
+  };
+  // By account, the shared one first.
+  std::vector<TenantUsage> tenant_usage() const;
+
  private:
   friend class PinSet;
   void Unpin(std::span<const BlockRef> blocks);
@@ -171,6 +182,7 @@ class BlockStore {
   uint64_t stored_ ABSL_GUARDED_BY(mutex_) = 0;
   mutable uint64_t conflicts_ ABSL_GUARDED_BY(mutex_) = 0;  // Check() is where most are found
   uint64_t removed_[kRemovalReasons] ABSL_GUARDED_BY(mutex_) = {};
+  std::vector<TenantUsage> tenants_ ABSL_GUARDED_BY(mutex_);  // used_bytes is the index's to tell
 };
 
 }  // namespace larder::server

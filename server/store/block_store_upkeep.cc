@@ -116,4 +116,13 @@ BlockStore::Stats BlockStore::stats() const {
   return stats;
 }
 
+std::vector<BlockStore::TenantUsage> BlockStore::tenant_usage() const {
+  MutexLock lock(mutex_);
+  std::vector<TenantUsage> usage = tenants_;
+  for (size_t account = 0; account < usage.size(); ++account) {
+    usage[account].used_bytes = index_.used_bytes(static_cast<AccountRef>(account));
+  }
+  return usage;
+}
+
 }  // namespace larder::server

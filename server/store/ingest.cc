@@ -34,7 +34,9 @@ std::string_view MessageOf(PutOutcome outcome) {
     case PutOutcome::kParentAbsent:
       return "the parent block is not resident; put the chain from its first missing block";
     case PutOutcome::kNoRoom:
-      return "no block may be evicted now (all are leased or in transfer); back off and put again";
+      return "no block may be evicted for this one now: all that its tenant may push out are "
+             "leased or "
+             "in transfer, or the frame is larger than the tenant's quota; back off and put again";
     default:
       return "";
   }
@@ -254,7 +256,7 @@ bool IngestSession::MakeRoom() {
     arriving_->staging = std::make_unique_for_overwrite<std::byte[]>(arriving_->frame_bytes);
     return true;
   }
-  arriving_->slab = blocks_.Reserve(arriving_->frame_bytes);
+  arriving_->slab = blocks_.Reserve(space_, arriving_->frame_bytes);
   if (!arriving_->slab) {
     Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
     return false;
@@ -321,7 +323,7 @@ void IngestSession::Encode() {
     Settle(PutOutcome::kInvalid, "the block does not fit a frame in its encoded form");
     return;
   }
-  block.slab = blocks_.Reserve(encoded.frame.size());
+  block.slab = blocks_.Reserve(space_, encoded.frame.size());
   if (!block.slab) {
     Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
     return;

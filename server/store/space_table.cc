@@ -34,6 +34,7 @@ absl::StatusOr<std::vector<const SpaceEntry*>> SpaceTable::Register(std::string_
     entry->manifest_digest = manifest_digest;
     entry->shape = ShapeOf(manifest, group);
     entry->raw_bytes = RawBytes(entry->shape).value_or(0);
+    entry->account = tenants_.Of(tenant);
     entry->codec = codecs_.Of(manifest, group);
     entry->metrics = metrics_.AddSpace(tenant, manifest.model, group.name);
     by_id_[id] = entry->slot;

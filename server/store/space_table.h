@@ -16,6 +16,7 @@
 #include "server/base/mutex.h"
 #include "server/store/block_index.h"
 #include "server/store/codec_policy.h"
+#include "server/store/tenant_accounts.h"
 
 namespace larder::server {
 
@@ -31,6 +32,7 @@ struct SpaceEntry {
   uint64_t raw_bytes = 0;  // of a full block
   SpaceMetrics* metrics = nullptr;
   SpaceCodec codec;
+  AccountRef account = kSharedAccount;  // of its tenant
 
   // What the operators' table shows; each is a plain counter.
   mutable std::atomic<uint64_t> lookup_tokens{0};
@@ -42,7 +44,8 @@ struct SpaceEntry {
 // Thread-safe.
 class SpaceTable {
  public:
-  SpaceTable(const CodecPolicy& codecs, Metrics& metrics) : codecs_(codecs), metrics_(metrics) {}
+  SpaceTable(const CodecPolicy& codecs, const TenantAccounts& tenants, Metrics& metrics)
+      : codecs_(codecs), tenants_(tenants), metrics_(metrics) {}
 
   // Idempotent. One entry per group, in the manifest's order. RESOURCE_EXHAUSTED at kSpacesMax.
   absl::StatusOr<std::vector<const SpaceEntry*>> Register(std::string_view tenant,
@@ -56,6 +59,7 @@ class SpaceTable {
 
  private:
   const CodecPolicy& codecs_;
+  const TenantAccounts& tenants_;
   Metrics& metrics_;
   mutable Mutex mutex_;
   std::vector<std::unique_ptr<SpaceEntry>> spaces_ ABSL_GUARDED_BY(mutex_);

@@ -41,12 +41,31 @@ Store::Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metr
       clock_(clock),
       metrics_(metrics),
       codecs_(config),
-      spaces_(codecs_, metrics),
+      tenants_(config),
+      spaces_(codecs_, tenants_, metrics),
       blocks_({dram, BlocksMax(dram), OrderOf(config, BlocksMax(dram)), RandomSecret(), clock,
-               spaces_, events_, quarantine_, metrics}),
+               spaces_, events_, quarantine_, metrics, tenants_}),
       leases_(
           {config.leases_max, config.leases_per_client_max, kLeasedPinsMax, clock, RandomLeaseId}),
       ingest_budget_(std::min(config.ingest_bytes_max, config.dram_bytes / 2)),
       lookup_(blocks_, leases_, metrics) {}
+
+std::vector<TenantSample> Store::TenantSamples() const {
+  std::vector<TenantSample> samples;
+  if (tenants_.limits().empty()) return samples;
+  const auto usage = blocks_.tenant_usage();
+  for (size_t account = 0; account < usage.size(); ++account) {
+    TenantSample& sample = samples.emplace_back();
+    sample.tenant = tenants_.names()[account];
+    sample.used_bytes = usage[account].used_bytes;
+    sample.evicted_blocks = usage[account].evicted_blocks;
+    sample.no_room_blocks = usage[account].no_room_blocks;
+    if (account == kSharedAccount) continue;
+    const TenantLimits& limits = tenants_.limits()[account - 1];
+    if (limits.quota_bytes != kNoQuota) sample.quota_bytes = limits.quota_bytes;
+    sample.reserve_bytes = limits.reserve_bytes;
+  }
+  return samples;
+}
 
 }  // namespace larder::server

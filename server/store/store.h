@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <vector>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,8 @@ class Store {
   Lookup& lookup() { return lookup_; }
   EventLog& events() { return events_; }
   QuarantineList& quarantine() { return quarantine_; }
+  // Every account, when some tenant has limits; nothing otherwise.
+  std::vector<TenantSample> TenantSamples() const;
   const ByteBudget& ingest_budget() const { return ingest_budget_; }
   Tier& dram() { return dram_; }
 
@@ -62,6 +65,7 @@ class Store {
   const Clock& clock_;
   Metrics& metrics_;
   const CodecPolicy codecs_;
+  const TenantAccounts tenants_;
   CoderPool coders_;
   SpaceTable spaces_;
   EventLog events_;

@@ -134,7 +134,8 @@ nlohmann::json BenchOrder(const EvictionOrderFactory& factory, uint32_t blocks) 
   for (BlockRef& block : touched) block = static_cast<BlockRef>(random() % blocks);
   const auto fingerprint = [](uint64_t i) { return (i + 1) * 0x9e3779b97f4a7c15u; };
 
-  PriorityOrder order(blocks, factory);
+  OrderLinks links(blocks);
+  PriorityOrder order(links, factory);
   const double insert = MeanNanoseconds(
       blocks, [&](uint32_t i) { order.Insert(i, fingerprint(i), kPriorityDefault); });
   const double touch = MeanNanoseconds(blocks, [&](uint32_t i) { order.Touch(touched[i]); });

@@ -67,6 +67,9 @@ Config UnusualConfig() {
           .window_bytes_max = uint64_t{3} << 20,
           .windows_bytes_max = uint64_t{5} << 20,
           .transport_threads = 7,
+          .tenants = {{"chat", uint64_t{1} << 30, uint64_t{512} << 20},
+                      {"batch", uint64_t{5} << 19, 0},
+                      {"a.b-c_d", std::nullopt, uint64_t{1} << 20}},
           .log_level = "trace"};
 }
 
@@ -119,6 +122,9 @@ TEST(ConfigTest, HasAFlagForEveryField) {
                                  "--window-bytes-max=3MiB",
                                  "--windows-bytes-max=5MiB",
                                  "--transport-threads=7",
+                                 "--tenants",
+                                 "chat=reserve_bytes:512MiB+quota_bytes:1GiB,batch=quota_bytes:"
+                                 "2560KiB,a.b-c_d=reserve_bytes:1MiB",
                                  "--log-level",
                                  "trace"});
   ASSERT_TRUE(config.ok()) << config.status();

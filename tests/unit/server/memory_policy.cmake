@@ -15,6 +15,6 @@ larder_test(NAME eviction_order_test
   LIBS larder::policy
   LABELS unit)
 larder_test(NAME priority_order_test
-  SOURCES policy/priority_order_test.cc
+  SOURCES policy/priority_order_test.cc policy/tenant_order_test.cc
   LIBS larder::policy
   LABELS unit)

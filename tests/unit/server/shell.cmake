@@ -1,5 +1,5 @@
 # What surrounds the store in the server process: configuration, logs, metrics, the HTTP endpoint.
-larder_test(NAME config_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/config_test.cc
+larder_test(NAME config_test SOURCES ${CMAKE_CURRENT_LIST_DIR}/config_test.cc ${CMAKE_CURRENT_LIST_DIR}/config_tenants_test.cc
   LIBS larder::config LABELS unit)
 target_compile_definitions(config_test PRIVATE
   LARDER_EXAMPLE_CONFIG="${CMAKE_CURRENT_LIST_DIR}/../../../deploy/larderd.yaml")

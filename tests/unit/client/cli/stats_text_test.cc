@@ -33,6 +33,19 @@ TEST(StatsTextTest, ShowsFillsAndTokenHitRates) {
   EXPECT_THAT(text, HasSubstr("1,000"));
 }
 
+TEST(StatsTextTest, ShowsTenantsThatHaveLimits) {
+  v1::StatsResponse stats = Sample();
+  EXPECT_THAT(StatsText(stats), ::testing::Not(HasSubstr("quota")));
+  v1::TenantStats* tenant = stats.add_tenants();
+  tenant->set_tenant("chat");
+  tenant->set_quota_bytes(3 << 20);
+  tenant->set_no_room_blocks(12'345);
+  const std::string text = StatsText(stats);
+  EXPECT_THAT(text, HasSubstr("chat"));
+  EXPECT_THAT(text, HasSubstr("3.0 MiB"));
+  EXPECT_THAT(text, HasSubstr("12,345"));
+}
+
 TEST(StatsTextTest, RatesAreDifferencesPerSecond) {
   const v1::StatsResponse before = Sample();
   v1::StatsResponse now = before;

@@ -206,6 +206,23 @@ TEST(MetricsTest, ShowsGaugesOfTheMomentOfTheScrape) {
   EXPECT_EQ(Value(metrics, "larder_leases"), 70);
 }
 
+TEST(MetricsTest, ShowsConfiguredTenants) {
+  Metrics metrics;
+  GaugeSample sample;
+  metrics.SetGaugeSource([&] { return sample; });
+  EXPECT_THAT(metrics.Scrape(), testing::Not(testing::HasSubstr("larder_tenant")));
+  sample.tenants = {{.tenant = "*", .used_bytes = 1, .evicted_blocks = 2, .no_room_blocks = 3},
+                    {.tenant = "chat", .used_bytes = 4, .quota_bytes = 5, .reserve_bytes = 6}};
+  const auto samples = SamplesOf(metrics.Scrape());
+  EXPECT_EQ(samples.at("larder_tenant_used_bytes{tenant=\"*\"}"), 1);
+  EXPECT_EQ(samples.at("larder_tenant_evicted_blocks_total{tenant=\"*\"}"), 2);
+  EXPECT_EQ(samples.at("larder_tenant_no_room_blocks_total{tenant=\"*\"}"), 3);
+  EXPECT_EQ(samples.at("larder_tenant_used_bytes{tenant=\"chat\"}"), 4);
+  EXPECT_EQ(samples.at("larder_tenant_quota_bytes{tenant=\"chat\"}"), 5);
+  EXPECT_EQ(samples.at("larder_tenant_reserve_bytes{tenant=\"chat\"}"), 6);
+  EXPECT_FALSE(samples.contains("larder_tenant_quota_bytes{tenant=\"*\"}"));
+}
+
 TEST(MetricsTest, DescribesBuildAndProcess) {
   Metrics metrics;
   EXPECT_EQ(Value(metrics, "larder_build_info{version=\"" LARDER_VERSION "\"}"), 1);

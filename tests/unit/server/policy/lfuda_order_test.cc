@@ -44,7 +44,7 @@ TEST_F(LfudaOrderTest, TheBlockOfFewerUsesGoesFirstHoweverRecent) {
 
 TEST_F(LfudaOrderTest, AFormerFavouriteGoesAfterAsManyAgesAsItHasUses) {
   order_->Insert(0, 0);
-  Touch(0, 9);                              // ten uses: key 10
+  Touch(0, 9);                               // ten uses: key 10
   for (int age = 1; age <= 9; ++age) Age();  // newcomers with keys 1 to 9
   order_->Insert(1, 1);                      // key 10 too, but later
   EXPECT_EQ(Evict(), 0u);

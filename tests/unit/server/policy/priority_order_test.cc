@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <list>
 #include <map>
 #include <random>
 #include <string>
 
 #include "server/policy/lru_order.h"
 #include "server/policy/s3fifo_order.h"
+#include "tests/unit/server/policy/naive_priority_lru.h"
 
 namespace larder::server {
 namespace {
@@ -25,7 +25,8 @@ class PriorityOrderTest : public testing::Test {
     return block;
   }
 
-  PriorityOrder order_{kBlocksMax, MakeLruOrder};
+  OrderLinks links_{kBlocksMax};
+  PriorityOrder order_{links_, MakeLruOrder};
 };
 
 TEST_F(PriorityOrderTest, EmptyHasNothingToGo) { EXPECT_EQ(order_.Coldest(), kNoBlock); }
@@ -128,7 +129,8 @@ TEST_F(PriorityOrderTest, ARemovedBlockMayComeBack) {
 }
 
 TEST(PriorityOrderDeathTest, AbortsOnCallsThatDoNotFitTheCondition) {
-  PriorityOrder order(kBlocksMax, MakeLruOrder);
+  OrderLinks links(kBlocksMax);
+  PriorityOrder order(links, MakeLruOrder);
   EXPECT_DEATH(order.Touch(1), "bug");
   EXPECT_DEATH(order.Park(1), "bug");
   EXPECT_DEATH(order.Remove(1, std::nullopt), "bug");
@@ -139,70 +141,13 @@ TEST(PriorityOrderDeathTest, AbortsOnCallsThatDoNotFitTheCondition) {
   EXPECT_DEATH(order.Park(1), "bug");
 }
 
-// Bands as plain lists, coldest first; LRU in each.
-class NaivePriorityLru {
- public:
-  enum class Condition { kAbsent, kOrdered, kParked };
-
-  Condition condition(BlockRef block) const {
-    if (parked_.count(block) != 0) return Condition::kParked;
-    return priority_.count(block) != 0 ? Condition::kOrdered : Condition::kAbsent;
-  }
-  void Insert(BlockRef block, uint8_t priority) {
-    priority_[block] = priority;
-    bands_[priority].push_back(block);
-  }
-  void Touch(BlockRef block) {
-    if (const auto parked = parked_.find(block); parked != parked_.end()) {
-      parked->second = true;
-      return;
-    }
-    bands_[priority_[block]].remove(block);
-    bands_[priority_[block]].push_back(block);
-  }
-  void SetPriority(BlockRef block, uint8_t priority) {
-    if (priority_[block] == priority) return;
-    if (parked_.count(block) == 0) {
-      bands_[priority_[block]].remove(block);
-      bands_[priority].push_back(block);
-    }
-    priority_[block] = priority;
-  }
-  void Remove(BlockRef block) {
-    bands_[priority_[block]].remove(block);
-    priority_.erase(block);
-    parked_.erase(block);
-  }
-  void Park(BlockRef block) {
-    bands_[priority_[block]].remove(block);
-    parked_[block] = false;
-  }
-  void Unpark(BlockRef block) {
-    const auto parked = parked_.find(block);
-    if (parked == parked_.end()) return;
-    std::list<BlockRef>& band = bands_[priority_[block]];
-    parked->second ? band.push_back(block) : band.push_front(block);
-    parked_.erase(parked);
-  }
-  BlockRef Coldest() const {
-    for (const auto& [priority, band] : bands_) {
-      if (!band.empty()) return band.front();
-    }
-    return kNoBlock;
-  }
-
- private:
-  std::map<uint8_t, std::list<BlockRef>> bands_;
-  std::map<BlockRef, uint8_t> priority_;
-  std::map<BlockRef, bool> parked_;  // true: touched meanwhile
-};
-
 TEST(PriorityOrderPropertyTest, AgreesWithANaiveModelUnderRandomUse) {
   using Condition = NaivePriorityLru::Condition;
   const uint64_t seed = std::random_device{}();
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
-  PriorityOrder order(kBlocksMax, MakeLruOrder);
+  OrderLinks links(kBlocksMax);
+  PriorityOrder order(links, MakeLruOrder);
   NaivePriorityLru model;
   const uint8_t priorities[] = {0, 1, 35, 63, 64, 99, 100};
   for (int step = 0; step < 200'000; ++step) {
@@ -243,8 +188,8 @@ TEST(PriorityOrderPropertyTest, NeverLosesABlockOverS3Fifo) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   std::mt19937_64 random(seed);
   const auto ghosts = std::make_shared<GhostTable>(64);
-  PriorityOrder order(kBlocksMax,
-                      [&](OrderLinks& links) { return MakeS3FifoOrder(links, ghosts); });
+  OrderLinks links(kBlocksMax);
+  PriorityOrder order(links, [&](OrderLinks& of) { return MakeS3FifoOrder(of, ghosts); });
   std::map<BlockRef, uint8_t> held;
   const auto fingerprint = [](BlockRef block) { return (block + 1) * 0x9e3779b97f4a7c15u; };
   for (int step = 0; step < 100'000; ++step) {

@@ -8,7 +8,8 @@ namespace {
 TEST(SpaceTableTest, RegistrationIsIdempotentAndDistinguishesEverything) {
   Metrics metrics;
   const CodecPolicy codecs{Config()};
-  SpaceTable spaces(codecs, metrics);
+  const TenantAccounts tenants{Config()};
+  SpaceTable spaces(codecs, tenants, metrics);
   const SpaceEntry* first = spaces.Register("a", TestManifest()).value()[0];
   EXPECT_EQ(spaces.Register("a", TestManifest()).value()[0], first);
   EXPECT_NE(spaces.Register("b", TestManifest()).value()[0]->id, first->id);
@@ -22,14 +23,16 @@ TEST(SpaceTableTest, RegistrationIsIdempotentAndDistinguishesEverything) {
 TEST(SpaceTableTest, UnknownSpacesAreAFailedPrecondition) {
   Metrics metrics;
   const CodecPolicy codecs{Config()};
-  SpaceTable spaces(codecs, metrics);
+  const TenantAccounts tenants{Config()};
+  SpaceTable spaces(codecs, tenants, metrics);
   EXPECT_EQ(spaces.Find(42).status().code(), absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(SpaceTableTest, RefusesMoreSpacesThanItsBound) {
   Metrics metrics;
   const CodecPolicy codecs{Config()};
-  SpaceTable spaces(codecs, metrics);
+  const TenantAccounts tenants{Config()};
+  SpaceTable spaces(codecs, tenants, metrics);
   for (uint32_t i = 0; i < kSpacesMax; ++i) {
     ASSERT_TRUE(spaces.Register("tenant-" + std::to_string(i), TestManifest()).ok());
   }

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/ssd/ssd_record.h"
 
@@ -29,7 +28,6 @@ class AppendOperation {
   uint64_t sequence = 0;
   uint64_t frame_bytes = 0;
   bool urgent = false;
-  TimePoint begun;
   std::optional<SsdLocation> moved_from;  // commit only while the catalog names this
 
   // Before anybody else sees it.

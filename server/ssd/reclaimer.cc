@@ -93,7 +93,6 @@ bool Reclaimer::MoveRecord(const SsdEntry& entry, const std::shared_ptr<Moves>& 
         moves->changed.NotifyAll();
       });
   operation->moved_from = entry.location;
-  operation->begun = parts_.clock.Now();
   {
     MutexLock lock(moves->mutex);
     ++moves->in_flight;

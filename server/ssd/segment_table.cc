@@ -134,8 +134,7 @@ void SegmentTable::DropLive(const SsdLocation& location) {
 
 std::optional<SegmentTable::Opened> SegmentTable::Victim() {
   MutexLock lock(mutex_);
-  const auto end =
-      sealed_.begin() + static_cast<int64_t>(std::min<size_t>(sealed_.size(), lookahead_));
+  const auto end = sealed_.end();
   auto best = end;
   for (auto at = sealed_.begin(); at != end; ++at) {
     const Segment& segment = *Find(*at);

@@ -1,7 +1,7 @@
 // State of every segment of the tier: which are free, open, sealed or being reclaimed, how much in
 // them still counts, and who reads them. Bookkeeping only: no I/O.
 //
-//   free -> open (one per device, filled by the writer) -> sealed -> reclaiming -> free
+//   free -> open (two per device, filled by the writer) -> sealed -> reclaiming -> free
 //
 // A segment in use has a generation, never given out before; a free one has generation 0, so that no location
 // points into it. It becomes free only when no reader and no unfinished append is left in it.
@@ -17,13 +17,12 @@
 
 namespace larder::server {
 
-// Thread-safe. All calls are short; Victim is O(lookahead).
+// Thread-safe. All calls are short; Victim is O(segments).
 class SegmentTable {
  public:
   enum class State : uint8_t { kFree, kOpen, kSealed, kReclaiming };
 
-  SegmentTable(uint64_t segment_bytes, uint32_t lookahead)
-      : segment_bytes_(segment_bytes), lookahead_(lookahead) {}
+  explicit SegmentTable(uint64_t segment_bytes) : segment_bytes_(segment_bytes) {}
 
   // Adds a segment of `device`, which becomes the device's next index; in use with the generation
   // and number of written bytes that were found in it, or free.
@@ -54,8 +53,8 @@ class SegmentTable {
   void AddLive(const SsdLocation& location);
   void DropLive(const SsdLocation& location);
 
-  // Of the oldest `lookahead` sealed segments without unfinished appends, the one in which least
-  // counts; it is reclaiming from now on.
+  // Of the sealed segments without unfinished appends the one in which least counts, the oldest of
+  // several; it is reclaiming from now on.
   std::optional<Opened> Victim();
   // The victim is sealed again: it could not be emptied.
   void GiveBack(uint32_t segment);
@@ -100,7 +99,6 @@ class SegmentTable {
   void FreeIfUnusedLocked(uint32_t number, Segment& segment) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint64_t segment_bytes_;
-  const uint32_t lookahead_;
   mutable Mutex mutex_;
   std::vector<std::vector<Segment>> devices_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::deque<uint32_t>> free_ ABSL_GUARDED_BY(mutex_);  // per device, by number

@@ -21,7 +21,7 @@ SegmentWriter::SegmentWriter(const Parts& parts, const Options& options, Written
       written_(std::move(written)),
       sequence_(options.first_sequence) {
   for (const std::unique_ptr<Device>& device : parts_.devices) {
-    logs_.push_back({.device = device.get()});
+    for (int i = 0; device != nullptr && i < 2; ++i) logs_.push_back({.device = device.get()});
   }
   {
     MutexLock lock(mutex_);
@@ -169,8 +169,9 @@ bool SegmentWriter::Place(const Operation& operation) {
 
 SegmentWriter::Log* SegmentWriter::ChooseLog(uint64_t record_bytes, bool move, bool* offline) {
   *offline = true;
-  for (size_t i = 0; i < logs_.size(); ++i) {
-    Log& log = logs_[turn_ % logs_.size()];
+  const size_t devices = logs_.size() / 2;
+  for (size_t i = 0; i < devices; ++i) {
+    Log& log = logs_[turn_ % devices * 2 + (move ? 1 : 0)];
     if (log.device->online()) {
       *offline = false;
       if (Prepare(log, record_bytes, move)) return &log;
@@ -184,14 +185,12 @@ SegmentWriter::Log* SegmentWriter::ChooseLog(uint64_t record_bytes, bool move, b
 
 bool SegmentWriter::Prepare(Log& log, uint64_t record_bytes, bool move) {
   const bool open = log.segment.generation != 0;
-  if (open && log.reserved && !move && parts_.segments.free_segments() == 0) return false;
   if (open && !*log.broken && log.position + record_bytes <= parts_.segments.segment_bytes()) {
     return true;
   }
   if (open) CloseSegment(log);
   const auto opened = parts_.segments.Open(log.device->index(), move);
   if (!opened.has_value()) return false;
-  log.reserved = move && parts_.segments.free_segments() == 0;
   OpenSegment(log, *opened);
   return !*log.broken;
 }
@@ -230,12 +229,11 @@ bool SegmentWriter::Copy(Log& log, const Operation& operation) {
       return false;
     }
     Buffer& buffer = *log.buffer;
-    if (buffer.operations.empty()) buffer.oldest = operation->begun;
+    if (buffer.operations.empty()) buffer.oldest = parts_.clock.Now();
     if (buffer.operations.empty() || buffer.operations.back() != operation) {
       operation->Hold();
       buffer.operations.push_back(operation);
     }
-    buffer.oldest = std::min(buffer.oldest, operation->begun);
     buffer.urgent |= operation->urgent;
     std::span<std::byte> room = buffer.memory.subspan(buffer.fill);
     if (at < sizeof(header)) {
@@ -256,14 +254,14 @@ bool SegmentWriter::Copy(Log& log, const Operation& operation) {
 
 bool SegmentWriter::EnsureBuffer(Log& log) {
   if (log.buffer != nullptr) return true;
-  const size_t device = static_cast<size_t>(&log - logs_.data());
+  const size_t index = static_cast<size_t>(&log - logs_.data());
   {
     MutexLock lock(mutex_);
-    while (buffers_out_[device] >= options_.buffers_per_device) {
+    while (buffers_out_[index] >= options_.buffers_per_log) {
       if (!log.device->online()) return false;
       changed_.WaitFor(mutex_, kRetryInterval);
     }
-    ++buffers_out_[device];
+    ++buffers_out_[index];
   }
   log.buffer = std::make_unique<Buffer>();
   log.buffer->memory = parts_.buffers.Take(options_.buffer_bytes);
@@ -279,11 +277,11 @@ void SegmentWriter::Submit(Log& log) {
             buffer->memory.begin() + static_cast<int64_t>(padded), std::byte{0});
   Add(parts_.counters.overhead_bytes_written, padded - buffer->fill);
   log.position = buffer->offset + padded;
-  const size_t device = static_cast<size_t>(&log - logs_.data());
+  const size_t index = static_cast<size_t>(&log - logs_.data());
   LARDER_CHECK(log.position <= parts_.segments.segment_bytes());
   ++turn_;
   log.device->Write(log.segment.segment, buffer->offset, buffer->memory.first(padded),
-                    [this, buffer, device, broken = log.broken](int error) {
+                    [this, buffer, index, broken = log.broken](int error) {
                       if (error != 0) *broken = true;
                       for (const Operation& operation : buffer->operations) {
                         if (error != 0) operation->Fail();
@@ -292,7 +290,7 @@ void SegmentWriter::Submit(Log& log) {
                       parts_.buffers.Give(buffer->memory);
                       {
                         MutexLock lock(mutex_);
-                        --buffers_out_[device];
+                        --buffers_out_[index];
                         changed_.NotifyAll();  // under the lock: the destructor may be waiting
                       }
                     });

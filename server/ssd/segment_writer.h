@@ -3,8 +3,10 @@
 // is urgent and nothing else is queued; then it is padded to kIoAlignment and the next one begins
 // behind it: bytes that are on the device are never written again while their segment is in use.
 //
-// Records of one device lie in one byte stream, cut into buffers anywhere. Several devices take
-// turns, buffer by buffer. A record that reclaim moves goes first and may use the last free segment.
+// Each device has two open segments: one for new records, one for those that reclaim moves. What was
+// kept once is likely to be kept again: apart from the new it is moved seldom, mixed with it often.
+// A segment is one byte stream, cut into buffers anywhere. Several devices take turns, buffer by
+// buffer. Moves go first and may use the last free segment, which makes room again.
 #pragma once
 
 #include <atomic>
@@ -41,7 +43,7 @@ class SegmentWriter {
   };
   struct Options {
     uint64_t buffer_bytes = 1 << 20;
-    uint32_t buffers_per_device = 8;
+    uint32_t buffers_per_log = 8;
     uint64_t queue_bytes = 64ull << 20;
     std::chrono::milliseconds commit_interval{100};
     uint64_t first_sequence = 1;
@@ -59,7 +61,7 @@ class SegmentWriter {
   void Flush();
   uint64_t queued_bytes() const;
   static uint64_t BufferBytes(const Options& options, size_t devices) {
-    return options.buffer_bytes * options.buffers_per_device * devices;
+    return options.buffer_bytes * options.buffers_per_log * 2 * devices;
   }
 
  private:
@@ -72,13 +74,12 @@ class SegmentWriter {
     TimePoint oldest;
     bool urgent = false;
   };
-  // Of one device. Confined to the writer's thread, but for `broken`.
+  // An open segment of a device. Confined to the writer's thread, but for `broken`.
   struct Log {
     Device* device = nullptr;
     SegmentTable::Opened segment;  // generation 0: none is open
     uint64_t position = 0;         // where the next byte goes, within the segment
     std::unique_ptr<Buffer> buffer;
-    bool reserved = false;  // opened for moves, for which it is kept while it is the last
     std::shared_ptr<std::atomic<bool>> broken;  // a write to the open segment failed
   };
 
@@ -100,7 +101,7 @@ class SegmentWriter {
   const Parts parts_;
   const Options options_;
   const Written written_;
-  std::vector<Log> logs_;
+  std::vector<Log> logs_;  // two of each device: new records, moved ones
   size_t turn_ = 0;
   uint64_t sequence_;
   mutable Mutex mutex_;
@@ -108,8 +109,7 @@ class SegmentWriter {
   std::deque<Operation> moves_ ABSL_GUARDED_BY(mutex_);
   std::deque<Operation> appends_ ABSL_GUARDED_BY(mutex_);
   uint64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<uint32_t> buffers_out_
-      ABSL_GUARDED_BY(mutex_);  // per device: being filled or written
+  std::vector<uint32_t> buffers_out_ ABSL_GUARDED_BY(mutex_);  // per log: being filled or written
   bool flush_ ABSL_GUARDED_BY(mutex_) = false;
   bool no_room_ ABSL_GUARDED_BY(mutex_) = false;  // appends wait for a moment
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;

@@ -91,7 +91,6 @@ absl::Status SsdTier::Engine::Append(SsdAppend append, AppendOperation::Done don
                      options_.budget_bytes / kCatalogShare);
   }
   operation->urgent = append.urgent;
-  operation->begun = clock_.Now();
   uint64_t id = 0;
   {
     MutexLock lock(mutex_);

@@ -35,8 +35,7 @@ namespace larder::server {
 class Reclaimer;
 class Scrubber;
 
-inline constexpr uint32_t kReclaimLookahead = 8;  // of the oldest sealed segments the emptiest goes
-inline constexpr uint64_t kCatalogShare = 32;     // 1/32 of the budget is the catalog's
+inline constexpr uint64_t kCatalogShare = 32;  // 1/32 of the budget is the catalog's
 
 // Thread-safe after Recover, as SsdTier is.
 class SsdTier::Engine {

@@ -135,7 +135,7 @@ absl::Status SsdTier::Engine::OpenMemory() {
 absl::Status SsdTier::Engine::OpenDevices(std::vector<std::unique_ptr<SsdDirectory>> directories) {
   constexpr uint64_t kRegisteredMax = 1ull << 30;
   const std::span<std::byte> memory = memory_->memory();
-  segments_ = std::make_unique<SegmentTable>(superblock_.segment_bytes, kReclaimLookahead);
+  segments_ = std::make_unique<SegmentTable>(superblock_.segment_bytes);
   devices_.resize(directories.size());
   for (uint32_t i = 0; i < directories.size(); ++i) {
     if (directories[i] == nullptr) continue;

@@ -21,7 +21,7 @@ SsdUsage SsdTier::Engine::usage() const {
   const uint64_t segments =
       disk_is_small_ ? sums.segments : uint64_t{SegmentsMax()} * DeviceCount();
   // What fills and what is kept free for reclaim holds nothing for long.
-  const uint64_t spare = DeviceCount() + FreeWanted();
+  const uint64_t spare = 2 * DeviceCount() + FreeWanted();
   SsdUsage usage;
   usage.budget_bytes = options_.budget_bytes;
   usage.capacity_bytes =

@@ -72,8 +72,7 @@ class SsdFrames {
                               std::function<void(absl::StatusOr<SsdLocation>)> done) = 0;
   // `done` is called exactly once, by the deadline: on the caller's thread for an answer that needs
   // no I/O (stale, offline), otherwise on a thread of the tier.
-  virtual void Read(const SsdRead& read,
-                    std::function<void(absl::StatusOr<SsdFrame>)> done) = 0;
+  virtual void Read(const SsdRead& read, std::function<void(absl::StatusOr<SsdFrame>)> done) = 0;
   // Forgets the name if it still stands for `location`. Takes effect soon and without a sync: after a
   // crash the record may be back, unchanged. Never blocks on I/O.
   virtual void Erase(std::string_view key, SsdLocation location) = 0;

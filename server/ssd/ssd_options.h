@@ -55,10 +55,12 @@ std::string_view SsdHealthName(SsdHealth health);
 
 // Counters since Open unless said otherwise; bytes on the device.
 struct SsdUsage {
-  uint64_t budget_bytes = 0;    // as configured
-  uint64_t capacity_bytes = 0;  // of segments, after what the disk refused
-  uint64_t used_bytes = 0;      // records of segments in use, live or not
-  uint64_t live_bytes = 0;      // records that the catalog names
+  uint64_t budget_bytes = 0;  // as configured
+  // Records that the owner should keep at most: the segments that the disk granted, less what is
+  // filled and freed, less a tenth that keeps reclaim cheap.
+  uint64_t capacity_bytes = 0;
+  uint64_t used_bytes = 0;  // records of segments in use, live or not
+  uint64_t live_bytes = 0;  // records that the catalog names
   uint64_t live_records = 0;
   uint64_t catalog_bytes = 0;  // its files
   uint32_t segments = 0;       // allocated
@@ -70,7 +72,7 @@ struct SsdUsage {
   uint64_t catalog_bytes_written = 0;   // WAL, SST flushes, compaction
   uint64_t bytes_written_today = 0;     // all of them, since midnight UTC, over restarts
   uint64_t write_budget_left = 0;       // of today's bytes; UINT64_MAX without a limit
-  uint64_t bytes_read = 0;              // by reads of the owner
+  uint64_t bytes_read = 0;              // by the owner, reclaim and the scrubber
 
   uint64_t reads = 0;
   uint64_t read_errors = 0;     // EIO and the like

@@ -56,7 +56,7 @@
 
 namespace larder::server {
 
-inline constexpr uint32_t kSegmentsMin = 4;  // one open, one in reserve for reclaim, two sealed
+inline constexpr uint32_t kSegmentsMin = 4;  // per directory: two open, one in reserve, one sealed
 
 // What the tier asks of whoever keeps the index over all tiers. Called from the tier's own
 // maintenance thread, one call at a time, no lock held; may block briefly. A fake in tests.
@@ -66,7 +66,8 @@ class SsdOwner {
   // The segment of these records (at most 256 a call) is to be reused: which are still wanted, by
   // position. What is not wanted is erased from the catalog by the tier: the owner drops its
   // location before it returns. Reads in flight of either kind end normally. What is wanted is
-  // verified and written again, which costs its bytes of write amplification.
+  // verified and written again, which costs its bytes of write amplification: an owner that lets go
+  // of what it would evict soon anyway (the last fifth of an LRU, unless pinned) writes a third less.
   virtual std::vector<bool> Keep(std::span<const SsdEntry> entries) = 0;
   // A wanted record lies at `to` from now on, durably; `from.location` is stale when this returns.
   // False: no longer wanted, the tier erases it.

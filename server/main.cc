@@ -10,6 +10,9 @@
 #include "server/base/log.h"
 #include "server/config.h"
 #include "server/server.h"
+#ifdef LARDER_FAULT_POINTS
+#include "server/base/fault_flags.h"
+#endif
 
 namespace {
 
@@ -30,7 +33,16 @@ int WaitForEnd(const sigset_t& signals) {
 
 int main(int argc, char** argv) {
   using namespace larder::server;
+#ifdef LARDER_FAULT_POINTS
+  const auto arguments = TakeFaultFlags(argc, argv);
+  if (!arguments.ok()) {
+    std::fprintf(stderr, "larderd: %s\n", std::string(arguments.status().message()).c_str());
+    return kExitBadConfig;
+  }
+  const auto config = ConfigFromCommandLine(static_cast<int>(arguments->size()), arguments->data());
+#else
   const auto config = ConfigFromCommandLine(argc, argv);
+#endif
   if (!config.ok()) {
     std::fprintf(stderr, "larderd: %s\n", std::string(config.status().message()).c_str());
     return kExitBadConfig;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/base/check.h"
+#include "server/base/planted_bug.h"
 
 namespace larder::server {
 
@@ -115,12 +116,14 @@ BlockRef BlockIndex::TouchAncestors(BlockRef block, size_t limit) {
 }
 
 void BlockIndex::Pin(BlockRef block) {
+  if (PlantedBug("index.evict_pinned")) return;
   Entry& entry = entries_[block];
   LARDER_CHECK(entry.live && entry.pins < kPinsMax);
   if (entry.pins++ == 0) ++pinned_blocks_;
 }
 
 void BlockIndex::Unpin(BlockRef block) {
+  if (PlantedBug("index.evict_pinned")) return;
   Entry& entry = entries_[block];
   LARDER_CHECK(entry.live && entry.pins > 0);
   if (--entry.pins > 0) return;
@@ -186,7 +189,7 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
     entry.parent = parent;
     entry.space = slot;
     entry.live = 1;
-    if (parent != kNoBlock) ++entries_[parent].children;
+    if (parent != kNoBlock && !PlantedBug("index.evict_parent")) ++entries_[parent].children;
     table_.Insert(key, block, [this](BlockRef ref) { return entries_[ref].fingerprint; });
     order_.Insert(block, key.low, retention.priority, account_of_(slot));
     ++memory_blocks_;
@@ -278,7 +281,7 @@ BlockRef BlockIndex::RemoveOne(BlockRef block, MissReason reason, bool by_pressu
   entry.live = 0;
   entry.parent = free_entry_;
   free_entry_ = block;
-  if (parent != kNoBlock) {
+  if (parent != kNoBlock && !PlantedBug("index.evict_parent")) {
     LARDER_CHECK(entries_[parent].children > 0);
     --entries_[parent].children;
   }

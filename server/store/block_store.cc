@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "server/base/check.h"
+#include "server/base/fault_point.h"
+#include "server/base/planted_bug.h"
 
 namespace larder::server {
 namespace {
@@ -106,13 +108,15 @@ bool BlockStore::SameKey(const SpaceEntry& space, const PrefixHash& hash,
                          const Residency& residency) const {
   const FrameHeader header = HeaderOf(residency);
   return header.magic == kFrameMagic && header.frame_bytes == residency.frame_bytes &&
-         header.space_digest == space.digest && HashOf(header) == hash;
+         (header.space_digest == space.digest || PlantedBug("key.without_space")) &&
+         HashOf(header) == hash;
 }
 
 std::variant<PinnedFrame, MissReason> BlockStore::PinFrame(const SpaceEntry& space,
                                                            const PrefixHash& hash,
                                                            Fidelity fidelity_min) {
   PinnedFrame frame;
+  FaultAt("get.pin");
   {
     MutexLock lock(mutex_);
     index_.Advance(NowTick(), kExpiriesPerOperation);
@@ -141,6 +145,7 @@ PinSet BlockStore::PinBlock(const SpaceEntry& space, const PrefixHash& hash) {
 }
 
 SlabHandle BlockStore::Reserve(const SpaceEntry& space, uint64_t frame_bytes) {
+  if (FaultAt("put.reserve") != 0) return {};
   for (bool fits = false; !fits;) {
     MutexLock lock(mutex_);
     const uint64_t used = index_.used_bytes(space.account);
@@ -181,7 +186,7 @@ PutOutcome BlockStore::CheckLocked(const Candidate& candidate) const {
   // Without both origins only copies of one fidelity can be compared: byte for byte.
   const bool differs = comparable ? origin != resident_origin
                                   : fidelity == residency.fidelity && header.root != resident.root;
-  if (differs) {
+  if (differs && !PlantedBug("put.conflict_ignored")) {
     ++conflicts_;
     return PutOutcome::kConflict;
   }
@@ -243,6 +248,7 @@ void BlockStore::TouchAncestors(const PinSet& block) {
 
 void BlockStore::OnRemoved(const Removed& removed) {
   mutex_.AssertHeld();
+  FaultAt("block.removed");
   const SpaceEntry& space = options_.spaces.at(removed.space);
   const RemovalReason reason = RemovalReasonOf(removed);
   ++removed_[static_cast<int>(reason)];

@@ -2,6 +2,8 @@
 // in block_store.cc.
 #include <algorithm>
 
+#include "server/base/fault_point.h"
+#include "server/base/planted_bug.h"
 #include "server/store/block_store.h"
 
 namespace larder::server {
@@ -26,12 +28,15 @@ RetentionTicks BlockStore::ToTicks(const RetentionSpec& retention) const {
   RetentionTicks ticks;
   ticks.priority = retention.priority;
   if (retention.priority_duration) ticks.priority_until = after(*retention.priority_duration);
-  if (retention.ttl) ticks.expires_at = after(*retention.ttl);
+  if (retention.ttl && !PlantedBug("retain.expiry_ignored"))
+    ticks.expires_at = after(*retention.ttl);
   return ticks;
 }
 
 BlockStore::Evicted BlockStore::Evict(const SpaceEntry& space, std::span<const PrefixHash> hashes) {
   Evicted result;
+  FaultAt("evict");
+  if (PlantedBug("evict.keeps_blocks")) return result;
   BlockRef entries;
   {
     MutexLock lock(mutex_);
@@ -81,6 +86,7 @@ size_t BlockStore::Retain(const SpaceEntry& space, std::span<const PrefixHash> h
                           const RetentionSpec& retention) {
   const RetentionTicks ticks = ToTicks(retention);
   size_t retained = 0;
+  FaultAt("retain");
   while (!hashes.empty()) {
     const size_t step = std::min(kBlocksPerLock, hashes.size());
     MutexLock lock(mutex_);

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
+#include "server/base/fault_point.h"
+#include "server/base/planted_bug.h"
 
 namespace larder::server {
 namespace {
@@ -185,6 +187,7 @@ void IngestSession::AcceptHeader() {
 }
 
 bool IngestSession::Identify() {
+  FaultAt("put.header");
   FrameFault fault = FrameView::Parse(arriving_->header_region, &arriving_->frame);
   if (fault == FrameFault::kNone) fault = CheckCodecs(arriving_->frame);
   if (fault != FrameFault::kNone) {
@@ -247,7 +250,7 @@ bool IngestSession::MakeRoom() {
     return false;
   }
   auto grant = budget_.Take(arriving_->frame_bytes);
-  if (!grant) {
+  if (!grant || FaultAt("put.budget") != 0) {
     Settle(PutOutcome::kNoRoom, "ingest_bytes_max is in flight already; back off and put again");
     return false;
   }
@@ -269,6 +272,7 @@ void IngestSession::Land(std::span<const std::byte> piece) {
   while (!piece.empty() && !arriving_->settled) {
     const auto target = arriving_->spans[arriving_->span].subspan(arriving_->span_used);
     const size_t step = std::min({target.size(), piece.size(), kLandBytes});
+    FaultAt("put.land");
     std::memcpy(target.data(), piece.data(), step);
     piece = piece.subspan(step);
     Verify(target.first(step));
@@ -294,8 +298,10 @@ void IngestSession::Complete() {
     if (fault != FrameFault::kNone) {
       Settle(OutcomeOf(fault), FrameFaultText(fault));
     } else if (!block.settled) {
+      FaultAt("put.publish");
       auto published = blocks_.Publish({space_, block.frame, block.retention, block.parent},
                                        std::move(block.slab));
+      FaultAt("put.published");
       if (!published.pin.empty()) last_ = std::move(published.pin);
       Settle(published.outcome, MessageOf(published.outcome));
     }
@@ -315,6 +321,7 @@ void IngestSession::Encode() {
     raw_bytes += stream.bytes;
   }
   const auto start = std::chrono::steady_clock::now();
+  FaultAt("put.encode");
   const EncodedBlock encoded = coders_.Take()->Encode(
       recipe_, block.frame.identity(), block.frame.shape(), {raw, raw_bytes}, raw_header.root);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
@@ -345,6 +352,7 @@ void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
 }
 
 void IngestSession::Finish(std::function<void(std::vector<IngestResult>)> done) {
+  FaultAt("put.finish");
   results_.resize(count_);
   for (IngestResult& result : results_) {
     if (result.outcome != PutOutcome::kIncomplete) continue;

@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "server/base/fault_point.h"
+#include "server/base/planted_bug.h"
+
 namespace larder::server {
 
 absl::StatusOr<LookupAnswer> Lookup::Run(const SpaceEntry& space,
@@ -13,6 +16,8 @@ absl::StatusOr<LookupAnswer> Lookup::Run(const SpaceEntry& space,
 
   LookupAnswer answer;
   if (leased && !prefix.pins.empty()) {
+    FaultAt("lookup.lease");
+    if (PlantedBug("lookup.lease_without_pins")) prefix.pins.Reset();
     auto lease = leases_.Grant(client, std::move(prefix.pins), lease_ttl);
     if (!lease.ok()) return lease.status();
     answer.lease_id = *std::move(lease);

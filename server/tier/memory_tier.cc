@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "server/base/check.h"
+#include "server/base/fault_point.h"
 
 namespace larder::server {
 
@@ -14,6 +15,7 @@ MemoryTier::MemoryTier(TierKind kind, Arena& arena)
 
 std::optional<SlabRef> MemoryTier::Reserve(uint64_t bytes) {
   LARDER_CHECK(bytes > 0);
+  if (FaultAt("slab.reserve") != 0) return std::nullopt;
   if (bytes > memory_.size()) return std::nullopt;
   const uint64_t granules = (bytes + kGranuleBytes - 1) / kGranuleBytes;
   MutexLock lock(mutex_);
@@ -43,6 +45,7 @@ ByteSpans MemoryTier::SpansOf(SlabRef slab, uint64_t bytes) const {
 }
 
 void MemoryTier::Free(SlabRef slab) {
+  FaultAt("slab.free");
   MutexLock lock(mutex_);
   slabs_.Free(slab);
   --slabs_live_;

@@ -1,0 +1,285 @@
+// Kills larderd_faults with SIGKILL, over and over, at random moments and at fault points, under a mixed load,
+// starts it again on the same directory, and holds every answer against what the harness itself knows.
+//
+//   crash_harness [--cycles=N] [--seed=N] [--threads=N] [--points=A,B,...] [--planted-bug=NAME]
+//
+// Exit status 0: no promise was broken and enough was done. 1: a promise was broken. 3: too little was done to tell.
+// The last line says what was done. With the same seed the harness makes the same choices; the threads of
+// the machine do not, so a violation is found again only with probability: run more cycles.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cinttypes>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "server/base/fault_board.h"
+#include "tests/fault/crash_load.h"
+#include "tests/integration/child_process.h"
+#include "tests/integration/command_line.h"
+
+namespace larder::testing {
+namespace {
+
+using server::FaultBoard;
+using server::kFaultPointCount;
+using server::kFaultPoints;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kStartWithin{20'000};
+constexpr milliseconds kEndWithin{20'000};
+constexpr int kExitBroken = 1;
+constexpr int kExitTooLittle = 3;
+// Below this a cycle has shown nothing.
+constexpr uint64_t kPutsPerCycleMin = 20;
+constexpr uint64_t kHitsPerCycleMin = 20;
+
+struct HarnessOptions {
+  uint64_t cycles = 12;
+  uint64_t seed = 20'260'501;
+  uint64_t threads = 4;
+  std::vector<std::string> points;  // each must be reached; all when empty
+  std::string planted_bug;
+};
+
+class Harness {
+ public:
+  explicit Harness(const HarnessOptions& options)
+      : options_(options), world_(options.seed, /*durable=*/false), random_(options.seed) {
+    std::string pattern = (std::filesystem::temp_directory_path() / "larder-crash-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) std::abort();
+    directory_ = pattern;
+    board_ = FaultBoard::Open(directory_ / "board").value();
+  }
+  ~Harness() {
+    server_.reset();
+    std::error_code ignored;
+    std::filesystem::remove_all(directory_, ignored);
+  }
+
+  int Run() {
+    const auto start = steady_clock::now();
+    for (; cycles_ < options_.cycles && world_.violations.count() == 0; ++cycles_) Cycle();
+    if (world_.violations.count() == 0) LastLife();
+    seconds_ = std::chrono::duration<double>(steady_clock::now() - start).count();
+    PrintSummary();
+    if (world_.violations.count() > 0) return kExitBroken;
+    return DidEnough() ? 0 : kExitTooLittle;
+  }
+
+ private:
+  bool StartServer() {
+    std::vector<std::string> command = {LARDERD_FAULTS_PATH,
+                                        "--listen",
+                                        "127.0.0.1:0",
+                                        "--metrics-listen",
+                                        "127.0.0.1:0",
+                                        "--log-level",
+                                        "error",
+                                        "--dram-bytes",
+                                        "16MiB",
+                                        "--fault-board",
+                                        (directory_ / "board").string()};
+    if (!options_.planted_bug.empty()) {
+      command.insert(command.end(), {"--planted-bug", options_.planted_bug});
+    }
+    server_ = std::make_unique<ChildProcess>(command);
+    const auto begun = steady_clock::now();
+    const auto line = server_->ReadLine(kStartWithin);
+    start_seconds_max_ = std::max(
+        start_seconds_max_, std::chrono::duration<double>(steady_clock::now() - begun).count());
+    const auto ready = nlohmann::json::parse(line.value_or(""), nullptr, false);
+    address_ = ready.is_object() ? ready.value("listen", "") : "";
+    return !address_.empty();
+  }
+
+  // A life begins: a server that serves, and clients. Null after a violation.
+  std::unique_ptr<CrashLife> Begin() {
+    world_.ledger.NextLife();
+    if (!StartServer()) {
+      world_.violations.Report("the server did not start again");
+      return nullptr;
+    }
+    auto life = CrashLife::Open(world_, address_);
+    if (!life.ok()) {
+      world_.violations.Report("no client could begin: " + std::string(life.status().ToString()));
+      return nullptr;
+    }
+    Parallel(
+        [&](uint32_t part) { (*life)->Verify(part, static_cast<uint32_t>(options_.threads)); });
+    if ((*life)->server_gone()) {
+      world_.violations.Report("the server went away while it was verified");
+      return nullptr;
+    }
+    return *std::move(life);
+  }
+
+  template <typename Job>
+  void Parallel(Job job) {
+    std::vector<std::thread> threads;
+    for (uint32_t part = 0; part < options_.threads; ++part) threads.emplace_back(job, part);
+    for (std::thread& thread : threads) thread.join();
+  }
+
+  // Errors and delays that every server must take in its stride, and in half of the cycles a kill.
+  std::string PlanOfCycle() {
+    std::string plan = "seed=" + std::to_string(random_() % 1'000'000) +
+                       ";put.budget=fail@0.01;put.reserve=fail@0.005;slab.reserve=fail@0.01"
+                       ";get.pin=delay:3@0.002;put.published=delay:2@0.002";
+    if (random_() % 2 == 0) return plan;
+    const std::string_view point = kFaultPoints[random_() % kFaultPointCount];
+    const auto nth =
+        static_cast<uint64_t>(std::exp2(std::uniform_real_distribution<>(0, 9)(random_)));
+    return plan + ";" + std::string(point) + "=kill@n" + std::to_string(nth);
+  }
+
+  void Cycle() {
+    board_->SetPlan("").IgnoreError();  // the empty plan is valid
+    auto life = Begin();
+    if (life == nullptr) return;
+    if (const auto status = board_->SetPlan(PlanOfCycle()); !status.ok()) {
+      world_.violations.Report(std::string(status.ToString()));
+    }
+    // Most lives are short; some see what takes time, as the end of a TTL.
+    const milliseconds length(cycles_ % 8 == 2 ? 1'000 : 120 + random_() % 400);
+    const uint64_t seed = random_();
+    std::thread load([&] { Parallel([&](uint32_t part) { life->Work(seed + part); }); });
+    const auto until = steady_clock::now() + length;
+    while (steady_clock::now() < until && !life->server_gone()) {
+      life->CheckBudgets();
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+    if (life->server_gone()) {
+      // Reaped below; a moment passes between the last answer and the end of the process.
+      server_->WaitExit(kEndWithin);
+    }
+    life->Stop();
+    EndByKill();
+    load.join();
+  }
+
+  void EndByKill() {
+    const bool ended = server_->WaitExit(milliseconds(0)).has_value();
+    if (!ended) {
+      server_->Kill();
+      ++random_kills_;
+    }
+    const int status = server_->WaitExit(milliseconds(0)).value_or(0);
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+      world_.violations.Report("the server ended by itself, wait status " + std::to_string(status));
+    }
+    ++kills_;
+  }
+
+  // Without faults: the load ends, the server becomes quiet, and SIGTERM ends it in order.
+  void LastLife() {
+    board_->SetPlan("").IgnoreError();  // the empty plan is valid
+    const auto life = Begin();
+    if (life == nullptr) return;
+    std::thread load([&] { Parallel([&](uint32_t part) { life->Work(options_.seed + part); }); });
+    std::this_thread::sleep_for(milliseconds(300));
+    life->Stop();
+    load.join();
+    life->CheckQuiet();
+    server_->Signal(SIGTERM);
+    const auto status = server_->WaitExit(kEndWithin);
+    if (status == 0) return;
+    world_.violations.Report(status ? "SIGTERM ends the server with wait status " +
+                                          std::to_string(*status)
+                                    : "SIGTERM does not end the server");
+  }
+
+  bool IsWanted(std::string_view point) const {
+    return options_.points.empty() || std::find(options_.points.begin(), options_.points.end(),
+                                                point) != options_.points.end();
+  }
+
+  bool DidEnough() const {
+    const CrashCounts& done = world_.counts;
+    bool enough = kills_ >= options_.cycles && done.puts >= kPutsPerCycleMin * cycles_ &&
+                  done.hits >= kHitsPerCycleMin * cycles_ && done.conflicts > 0 &&
+                  done.evictions > 0 && done.leased_hits > 0 && done.keepers_verified > 0;
+    if (!enough) std::printf("too little was done\n");
+    for (size_t i = 0; i < kFaultPointCount; ++i) {
+      if (!IsWanted(kFaultPoints[i]) || board_->reached(i) > 0) continue;
+      std::printf("fault point %s was never reached\n", std::string(kFaultPoints[i]).c_str());
+      enough = false;
+    }
+    return enough;
+  }
+
+  void PrintSummary() const {
+    const CrashCounts& done = world_.counts;
+    uint64_t kills_at_points = 0;
+    for (size_t i = 0; i < kFaultPointCount; ++i) {
+      if (board_->reached(i) == 0) continue;
+      std::printf("  %-16s reached %8" PRIu64 "  fired %6" PRIu64 "  kills %4" PRIu64 "\n",
+                  std::string(kFaultPoints[i]).c_str(), board_->reached(i), board_->fired(i),
+                  board_->kills(i));
+      kills_at_points += board_->kills(i);
+    }
+    std::printf("seed %" PRIu64 ": %" PRIu64 " cycles in %.1f s, %" PRIu64 " kills (%" PRIu64
+                " at fault points, %" PRIu64
+                " at random); slowest start %.2f s\n"
+                "puts %" PRIu64 " (stored %" PRIu64 ", conflict %" PRIu64 ", refused %" PRIu64
+                ", torn %" PRIu64 "); gets %" PRIu64 " (hits %" PRIu64 ", leased %" PRIu64
+                ", after a restart %" PRIu64 ")\nkeepers acknowledged %" PRIu64
+                ", verified %" PRIu64 "; removed chains %" PRIu64 ", expiries checked %" PRIu64
+                ", retains %" PRIu64 "; failed calls %" PRIu64 ", latest answer %" PRId64
+                " ms after its deadline\nviolations %" PRIu64 "\n",
+                options_.seed, cycles_, seconds_, kills_, kills_at_points, random_kills_,
+                start_seconds_max_, done.puts.load(), done.stored.load(), done.conflicts.load(),
+                done.refused.load(), done.torn.load(), done.gets.load(), done.hits.load(),
+                done.leased_hits.load(), done.survivors.load(), done.keepers_acknowledged.load(),
+                done.keepers_verified.load(), done.evictions.load(), done.expiries.load(),
+                done.retains.load(), done.failed_calls.load(), done.overrun_ms_max.load(),
+                world_.violations.count());
+  }
+
+  const HarnessOptions options_;
+  CrashWorld world_;
+  std::mt19937_64 random_;
+  std::filesystem::path directory_;
+  std::unique_ptr<FaultBoard> board_;
+  std::unique_ptr<ChildProcess> server_;
+  std::string address_;
+  uint64_t cycles_ = 0;
+  uint64_t kills_ = 0;
+  uint64_t random_kills_ = 0;
+  double seconds_ = 0;
+  double start_seconds_max_ = 0;
+};
+
+std::vector<std::string> SplitAtCommas(const std::string& text) {
+  std::vector<std::string> words;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(',', at), text.size());
+    words.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return words;
+}
+
+}  // namespace
+}  // namespace larder::testing
+
+int main(int argc, char** argv) {
+  using namespace larder::testing;
+  HarnessOptions options;
+  options.cycles = NumberOf(argc, argv, "--cycles=", options.cycles);
+  options.seed = NumberOf(argc, argv, "--seed=", options.seed);
+  options.threads = NumberOf(argc, argv, "--threads=", options.threads);
+  options.points = SplitAtCommas(ArgumentOf(argc, argv, "--points=").value_or(""));
+  options.planted_bug = ArgumentOf(argc, argv, "--planted-bug=").value_or("");
+  return Harness(options).Run();
+}

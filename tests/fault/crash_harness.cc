@@ -2,8 +2,10 @@
 // starts it again on the same directory, and holds every answer against what the harness itself knows.
 //
 //   crash_harness [--cycles=N] [--seed=N] [--threads=N] [--points=A,B,...] [--planted-bug=NAME]
+//   crash_harness --prove [--cycles=N] [--seed=N]      plants each bug in turn; each must be noticed within N cycles
 //
-// Exit status 0: no promise was broken and enough was done. 1: a promise was broken. 3: too little was done to tell.
+// Exit status 0: no promise was broken and enough was done, or every bug was noticed. 1: a promise was broken, or a
+// bug was not noticed. 3: too little was done to tell.
 // The last line says what was done. With the same seed the harness makes the same choices; the threads of
 // the machine do not, so a violation is found again only with probability: run more cycles.
 #include <sys/wait.h>
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "server/base/fault_board.h"
+#include "server/base/planted_bug.h"
 #include "tests/fault/crash_load.h"
 #include "tests/integration/child_process.h"
 #include "tests/integration/command_line.h"
@@ -56,6 +59,7 @@ class Harness {
  public:
   explicit Harness(const HarnessOptions& options)
       : options_(options), world_(options.seed, /*durable=*/false), random_(options.seed) {
+    if (!options.planted_bug.empty()) world_.violations.KeepQuiet();
     std::string pattern = (std::filesystem::temp_directory_path() / "larder-crash-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) std::abort();
     directory_ = pattern;
@@ -69,9 +73,15 @@ class Harness {
 
   int Run() {
     const auto start = steady_clock::now();
-    for (; cycles_ < options_.cycles && world_.violations.count() == 0; ++cycles_) Cycle();
+    while (cycles_ < options_.cycles && world_.violations.count() == 0) Cycle();
     if (world_.violations.count() == 0) LastLife();
     seconds_ = std::chrono::duration<double>(steady_clock::now() - start).count();
+    if (!options_.planted_bug.empty()) {
+      std::printf("%-26s %s in %" PRIu64 " cycles, %.1f s%s\n", options_.planted_bug.c_str(),
+                  world_.violations.count() > 0 ? "noticed" : "NOT NOTICED", cycles_, seconds_,
+                  world_.violations.count() > 0 ? (": " + world_.violations.first()).c_str() : "");
+      return world_.violations.count() > 0 ? kExitBroken : 0;
+    }
     PrintSummary();
     if (world_.violations.count() > 0) return kExitBroken;
     return DidEnough() ? 0 : kExitTooLittle;
@@ -144,6 +154,7 @@ class Harness {
   }
 
   void Cycle() {
+    ++cycles_;
     board_->SetPlan("").IgnoreError();  // the empty plan is valid
     auto life = Begin();
     if (life == nullptr) return;
@@ -270,6 +281,19 @@ std::vector<std::string> SplitAtCommas(const std::string& text) {
   return words;
 }
 
+// Whether the harness can tell a good server from bad ones.
+int Prove(HarnessOptions options) {
+  size_t noticed = 0;
+  for (const std::string_view bug : server::kPlantedBugs) {
+    options.planted_bug = bug;
+    noticed += Harness(options).Run() == kExitBroken;
+    std::fflush(stdout);
+  }
+  std::printf("seed %" PRIu64 ": %zu of %zu planted bugs noticed\n", options.seed, noticed,
+              server::kPlantedBugCount);
+  return noticed == server::kPlantedBugCount ? 0 : kExitBroken;
+}
+
 }  // namespace
 }  // namespace larder::testing
 
@@ -281,5 +305,8 @@ int main(int argc, char** argv) {
   options.threads = NumberOf(argc, argv, "--threads=", options.threads);
   options.points = SplitAtCommas(ArgumentOf(argc, argv, "--points=").value_or(""));
   options.planted_bug = ArgumentOf(argc, argv, "--planted-bug=").value_or("");
+  for (int i = 1; i < argc; ++i) {
+    if (std::string_view(argv[i]) == "--prove") return Prove(options);
+  }
   return Harness(options).Run();
 }

@@ -8,12 +8,19 @@ namespace larder::testing {
 namespace {
 
 constexpr size_t kEventsKept = 24;
+constexpr uint64_t kReportsMax = 10;
 
 }  // namespace
 
 void Violations::Report(const std::string& text) {
   std::lock_guard lock(mutex_);
-  if (++count_ <= 10) std::fprintf(stderr, "VIOLATION: %s\n", text.c_str());
+  if (count_ == 0) first_ = text.substr(0, text.find(';'));
+  if (++count_ <= kReportsMax && !quiet_) std::fprintf(stderr, "VIOLATION: %s\n", text.c_str());
+}
+
+std::string Violations::first() {
+  std::lock_guard lock(mutex_);
+  return first_;
 }
 
 void CrashLedger::NoteLocked(Block& block, const char* event, uint32_t version) {

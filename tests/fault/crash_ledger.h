@@ -23,9 +23,14 @@ class Violations {
  public:
   void Report(const std::string& text);
   uint64_t count() const { return count_.load(); }
+  // The first one's text up to its history, and nothing on stderr.
+  void KeepQuiet() { quiet_ = true; }
+  std::string first();
 
  private:
+  bool quiet_ = false;
   std::mutex mutex_;
+  std::string first_;
   std::atomic<uint64_t> count_{0};
 };
 

@@ -366,6 +366,7 @@ void CrashLife::TendKeeper(Thread& thread) {
 void CrashLife::TendMortals(Thread& thread) {
   Retention retention;
   retention.ttl = kTtl;
+  retention.priority = kPriorityKeeper;  // so that only its TTL ends it
   CrashWorld::Mortal mortal;
   std::vector<CrashWorld::Mortal> due;
   {

@@ -41,9 +41,9 @@ if(LARDER_SANITIZE)
   set(LARDER_JEMALLOC OFF)  # a sanitizer brings its own allocator
 endif()
 
-# CUDA kernels are compiled where nvcc is present; nothing else depends on them yet.
+# CUDA kernels are compiled where nvcc is present, and never instrumented: nvcc's host code does not go with the sanitizers.
 set(LARDER_HAVE_CUDA OFF)
-if(NOT LARDER_CUDA STREQUAL "OFF")
+if(NOT LARDER_CUDA STREQUAL "OFF" AND NOT LARDER_SANITIZE)
   include(CheckLanguage)
   find_program(LARDER_NVCC nvcc HINTS /usr/local/cuda/bin $ENV{CUDA_HOME}/bin)
   if(LARDER_NVCC AND NOT CMAKE_CUDA_COMPILER)
@@ -52,8 +52,19 @@ if(NOT LARDER_CUDA STREQUAL "OFF")
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
     set(LARDER_HAVE_CUDA ON)
+    # A100, and H100 and H200; the PTX serves later ones.
+    set(CMAKE_CUDA_ARCHITECTURES 80-real 90 CACHE STRING "Architectures that CUDA code is built for")
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
   elseif(LARDER_CUDA STREQUAL "ON")
     message(FATAL_ERROR "LARDER_CUDA=ON but no CUDA compiler was found; set CMAKE_CUDA_COMPILER to nvcc.")
   endif()
 endif()
+# Every target with CUDA sources links this. C++20 as an option: CMake 3.25 knows CUDA's dialects only to 17. Every operation is
+# rounded once, so that the bytes are the host's: no fused multiply-add, no fast division or square root.
+add_library(larder_cuda_flags INTERFACE)
+add_library(larder::cuda_flags ALIAS larder_cuda_flags)
+target_compile_options(larder_cuda_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20 --expt-relaxed-constexpr -fmad=false -prec-div=true -prec-sqrt=true -ftz=false>)
+target_include_directories(larder_cuda_flags INTERFACE ${PROJECT_SOURCE_DIR})
 message(STATUS "larder: build type ${CMAKE_BUILD_TYPE}, CUDA ${LARDER_HAVE_CUDA}, sanitizers '${LARDER_SANITIZE}'")

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/codec/affine_codes.h"
 #include "kernels/codec/affine_ops.h"
 #include "kernels/codec/affine_ops_internal.h"
 
@@ -58,24 +59,14 @@ void ColumnMagnitudes(const SourceElements& source, size_t rows, size_t width, f
 bool StoreScales(float* lows, float* highs, const float* levels, size_t count, uint16_t* scales,
                  uint16_t* minima) {
   for (size_t i = 0; i < count; ++i) {
-    const float range = highs[i] - lows[i] + 0.0f;  // -0 becomes 0
-    const float scale = range / levels[i];
-    const float minimum = lows[i] + 0.0f;
-    if (!(scale <= kFp16Max) || !(FloatOfBits(BitsOf(minimum) & 0x7FFFFFFF) <= kFp16Max)) {
-      return false;
-    }
-    scales[i] = Fp16OfFloat(scale);
-    minima[i] = Fp16OfFloat(minimum);
-    lows[i] = FloatOfFp16(minima[i]);
-    highs[i] = scales[i] == 0 ? 0.0f : 1.0f / FloatOfFp16(scales[i]);
+    AffineStep step;
+    if (!AffineStepOf(lows[i], highs[i], levels[i], &step)) return false;
+    scales[i] = step.scale16;
+    minima[i] = step.minimum16;
+    lows[i] = step.minimum;
+    highs[i] = step.inverse;
   }
   return true;
-}
-
-uint32_t CodeOf(float value, const AffineSteps& steps, size_t group, float level) {
-  const float scaled = (value - steps.minima[group]) * steps.inverses[group];
-  const float clamped = std::min(std::max(scaled, 0.0f), level);
-  return BitsOf(clamped + 0x1p23f) & 0xFF;  // to an integer, half to even
 }
 
 void AddBits(uint8_t* words, size_t word, uint32_t bits) {
@@ -99,7 +90,8 @@ void QuantiseColumns(const SourceElements& source, size_t rows, size_t width,
   for (size_t row = 0; row < rows; ++row) {
     for (size_t i = 0; i < width; ++i) {
       const float value = LoadElement(source.type, source.rows[row], i);
-      const uint32_t code = CodeOf(value, steps, i, steps.levels[i]);
+      const uint32_t code =
+          AffineCodeOf(value, steps.minima[i], steps.inverses[i], steps.levels[i]);
       if (bits == 3) {
         for (size_t plane = 0; plane < 3; ++plane) {
           AddBits(words, (row / 32 * 3 + plane) * width + i, (code >> plane & 1) << (row % 32));
@@ -144,8 +136,9 @@ void QuantiseRows(const SourceElements& source, size_t rows, size_t width, size_
   for (size_t row = 0; row < rows; ++row) {
     for (size_t i = 0; i < width; ++i) {
       const float value = LoadElement(source.type, source.rows[row], i);
-      *codes++ =
-          static_cast<uint8_t>(CodeOf(value, steps, row * groups + i / group, steps.levels[0]));
+      const size_t at = row * groups + i / group;
+      *codes++ = static_cast<uint8_t>(
+          AffineCodeOf(value, steps.minima[at], steps.inverses[at], steps.levels[0]));
     }
   }
 }

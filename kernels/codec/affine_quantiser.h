@@ -19,13 +19,10 @@
 // Oracle  affine_ops_scalar.cc.
 #pragma once
 
+#include "kernels/codec/affine_codes.h"
 #include "kernels/codec/direct_quantiser.h"
 
 namespace larder {
-
-// Values of CodecParams::variant.
-inline constexpr uint8_t kAffineTokens = 0;
-inline constexpr uint8_t kAffineChannels = 1;
 
 inline constexpr uint32_t kAffineTokensMax = 256;  // of a group
 inline constexpr uint32_t kAffineChannelsMax =

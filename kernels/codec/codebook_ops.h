@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/codec/lloyd_max.h"
+#include "kernels/codec/turbo_scale.h"
 #include "kernels/codec/vector_ops.h"
 
 namespace larder {
@@ -19,12 +20,6 @@ struct CodeRows {
   size_t count = 0;
   size_t dim = 0;
   size_t stride = 0;
-};
-
-struct CodedRow {
-  float energy;   // |y|^2
-  float rms;      // sqrt(energy / dim)
-  float product;  // <y, c>, c the codebook's values of y's codes
 };
 
 struct CodebookOps {

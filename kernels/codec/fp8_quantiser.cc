@@ -9,21 +9,8 @@
 namespace larder {
 namespace {
 
-constexpr uint64_t kScaleBytes = 16;  // the codes behind it stay aligned
-
 Fp8Format FormatOf(const CodecParams& params) {
   return (params.variant & kFp8E5M2) != 0 ? Fp8Format::kE5M2 : Fp8Format::kE4M3;
-}
-
-float ScaleOf(float max_magnitude, uint8_t variant) {
-  const float largest = (variant & kFp8E5M2) != 0 ? kFp8E5M2Max : kFp8E4M3Max;
-  float scale = max_magnitude / largest;
-  // Below this 1 / scale would overflow; values that small are far below any format's step.
-  constexpr float kScaleMin = 0x1p-120f;
-  if (scale < kScaleMin) scale = kScaleMin;
-  if ((variant & kFp8PowerOfTwo) == 0) return scale;
-  const uint32_t bits = BitsOf(scale);
-  return FloatOfBits((bits + 0x7FFFFFu) & 0x7F800000u);
 }
 
 }  // namespace
@@ -34,20 +21,20 @@ bool Fp8Quantiser::Accepts(const CodecParams& params, TileShape) const {
 }
 
 uint64_t Fp8Quantiser::Bytes(const CodecParams&, TileShape shape) const {
-  return kScaleBytes + shape.elements();
+  return kFp8ScaleBytes + shape.elements();
 }
 
 bool Fp8Quantiser::EncodeRows(const QuantiserContext& context, uint32_t begin, uint32_t count,
                               const SourceElements& source, std::byte* out) const {
-  const float scale = ScaleOf(context.max_magnitude, context.params.variant);
+  const float scale = Fp8ScaleOf(context.max_magnitude, context.params.variant);
   if (!std::isfinite(scale)) return false;
   if (begin == 0) {
-    std::memset(out, 0, kScaleBytes);
+    std::memset(out, 0, kFp8ScaleBytes);
     std::memcpy(out, &scale, sizeof(scale));
   }
   const Fp8Ops& ops = Fp8OpsOf(context.isa);
   const size_t dim = context.shape.head_dim;
-  auto* codes = reinterpret_cast<uint8_t*>(out) + kScaleBytes + begin * dim;
+  auto* codes = reinterpret_cast<uint8_t*>(out) + kFp8ScaleBytes + begin * dim;
   for (uint32_t i = 0; i < count; ++i, codes += dim) {
     ops.encode(FormatOf(context.params), source.type, source.rows[i], 1.0f / scale, codes, dim);
   }
@@ -60,7 +47,7 @@ void Fp8Quantiser::DecodeRows(const QuantiserContext& context, uint32_t begin, u
   std::memcpy(&scale, in, sizeof(scale));
   const Fp8Ops& ops = Fp8OpsOf(context.isa);
   const size_t dim = context.shape.head_dim;
-  const auto* codes = reinterpret_cast<const uint8_t*>(in) + kScaleBytes + begin * dim;
+  const auto* codes = reinterpret_cast<const uint8_t*>(in) + kFp8ScaleBytes + begin * dim;
   for (uint32_t i = 0; i < count; ++i, codes += dim) {
     ops.decode(FormatOf(context.params), target.type, codes, scale, target.rows[i], dim);
   }

@@ -11,11 +11,9 @@
 #pragma once
 
 #include "kernels/codec/direct_quantiser.h"
+#include "kernels/codec/fp8_scale.h"
 
 namespace larder {
-
-inline constexpr uint8_t kFp8E5M2 = 1;
-inline constexpr uint8_t kFp8PowerOfTwo = 2;
 
 class Fp8Quantiser final : public DirectQuantiser {
  public:

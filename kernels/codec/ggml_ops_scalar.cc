@@ -56,20 +56,12 @@ bool StoreScales(const float* scales, uint16_t* stored, float* inverses) {
   return true;
 }
 
-// `scaled` is of a magnitude below 256.
-unsigned Iq4NlCode(float scaled) {
-  const int step = static_cast<int>(scaled * 2.0f + 512.0f);
-  unsigned code = 0;
-  for (const int16_t least : kIq4NlSteps) code += step >= least;
-  return code;
-}
-
 void FitIq4Nl(const SourceElements& source, size_t groups, const float* inverses, float* factors) {
   for (size_t group = 0; group < groups; ++group) {
     std::array<float, kGgmlGroup> above, below;
     for (size_t i = 0; i < kGgmlGroup; ++i) {
       const float scaled = LoadAt(source, group, i) * inverses[group];
-      const float value = kIq4NlValues[Iq4NlCode(scaled)];
+      const float value = Iq4NlValue(Iq4NlCode(scaled));
       const float weighted = scaled * scaled * value;
       above[i] = weighted * scaled;
       below[i] = weighted * value;
@@ -84,32 +76,6 @@ void FitIq4Nl(const SourceElements& source, size_t groups, const float* inverses
   }
 }
 
-unsigned CodeOf(GgmlFormat format, float value, float inverse, float low) {
-  const auto clamped = [](float scaled, int most) {
-    return static_cast<unsigned>(std::min(static_cast<int>(scaled), most));
-  };
-  switch (format) {
-    case GgmlFormat::kQ8_0: {
-      const float scaled = value * inverse;
-      const uint32_t sign = BitsOf(scaled) & 0x80000000u;
-      // Just below a half: then truncation is to nearest, source away from zero.
-      const float half = FloatOfBits(BitsOf(0x1.fffffep-2f) | sign);
-      return static_cast<uint8_t>(static_cast<int>(scaled + half));
-    }
-    case GgmlFormat::kQ4_0:
-      return clamped(value * inverse + 8.5f, 15);
-    case GgmlFormat::kQ4_1:
-      return clamped((value - low) * inverse + 0.5f, 15);
-    case GgmlFormat::kQ5_0:
-      return clamped(value * inverse + 16.5f, 31);
-    case GgmlFormat::kQ5_1:
-      return clamped((value - low) * inverse + 0.5f, 31);
-    case GgmlFormat::kIq4Nl:
-      return Iq4NlCode(value * inverse);
-  }
-  return 0;
-}
-
 void Quantise(GgmlFormat format, const SourceElements& source, size_t groups, const float* inverses,
               const float* lows, uint8_t* blocks) {
   const GgmlBlock& block = BlockOf(format);
@@ -118,7 +84,7 @@ void Quantise(GgmlFormat format, const SourceElements& source, size_t groups, co
     uint32_t fifth = 0;
     for (size_t i = 0; i < kGgmlGroup; ++i) {
       const float value = LoadAt(source, group, i);
-      const unsigned code = CodeOf(format, value, inverses[group], lows[group]);
+      const unsigned code = GgmlCodeOf(format, value, inverses[group], lows[group]);
       if (block.bits == 8) {
         out[i] = static_cast<uint8_t>(code);
       } else if (i < 16) {
@@ -130,23 +96,6 @@ void Quantise(GgmlFormat format, const SourceElements& source, size_t groups, co
     }
     if (block.bits == 5) std::memcpy(out - 4, &fifth, 4);
   }
-}
-
-float ValueOf(GgmlFormat format, unsigned code, float scale, float minimum) {
-  switch (format) {
-    case GgmlFormat::kQ8_0:
-      return static_cast<float>(static_cast<int8_t>(code)) * scale;
-    case GgmlFormat::kQ4_0:
-      return static_cast<float>(static_cast<int>(code) - 8) * scale;
-    case GgmlFormat::kQ5_0:
-      return static_cast<float>(static_cast<int>(code) - 16) * scale;
-    case GgmlFormat::kQ4_1:
-    case GgmlFormat::kQ5_1:
-      return static_cast<float>(code) * scale + minimum;
-    case GgmlFormat::kIq4Nl:
-      return static_cast<float>(kIq4NlValues[code]) * scale;
-  }
-  return 0;
 }
 
 void Dequantise(GgmlFormat format, const uint8_t* blocks, size_t groups,
@@ -163,7 +112,7 @@ void Dequantise(GgmlFormat format, const uint8_t* blocks, size_t groups,
     for (size_t i = 0; i < kGgmlGroup; ++i) {
       unsigned code = block.bits == 8 ? codes[i] : codes[i % 16] >> (i / 16 * 4) & 15;
       code |= (fifth >> i & 1) << 4;
-      const float value = ValueOf(format, code, FloatOfFp16(scale), FloatOfFp16(minimum));
+      const float value = GgmlValueOf(format, code, FloatOfFp16(scale), FloatOfFp16(minimum));
       StoreElement(target.type, value, target.rows[group], i);
     }
   }

@@ -247,7 +247,7 @@ HWY_INLINE U32 SixteensOf(uint32_t bits) {
 // The 16 codes' meanings of iq4_nl, as bytes.
 HWY_INLINE U32 Iq4NlLevels(U32 codes) {
   const hn::RebindToSigned<decltype(kBytes)> signed_bytes;
-  const auto table = hn::BitCast(kBytes, hn::LoadDup128(signed_bytes, kIq4NlValues));
+  const auto table = hn::BitCast(kBytes, hn::LoadDup128(signed_bytes, kIq4NlValues.data()));
   return hn::BitCast(kU32, hn::TableLookupBytes(table, hn::BitCast(kBytes, codes)));
 }
 

@@ -15,13 +15,6 @@ uint16_t* Elements(std::byte* row) { return reinterpret_cast<uint16_t*>(row); }
 
 }  // namespace
 
-uint64_t SeededWord(uint64_t seed, uint64_t index) {
-  uint64_t word = seed + (index + 1) * 0x9E3779B97F4A7C15ull;
-  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9ull;
-  word = (word ^ (word >> 27)) * 0x94D049BB133111EBull;
-  return word ^ (word >> 31);
-}
-
 TileTransform::TileTransform(const TileContext& context, TileShape shape, Workspace& workspace)
     : context_(context),
       shape_(shape),

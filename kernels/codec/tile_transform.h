@@ -14,6 +14,7 @@
 #include <cstdint>
 
 #include "kernels/codec/rotation_ops.h"
+#include "kernels/codec/seeded_word.h"
 #include "kernels/codec/tile_codec.h"
 
 namespace larder {
@@ -59,8 +60,5 @@ class TileTransform {
   const float* factors_back_ = nullptr;    // the same over the length that the rotation gives
   const uint32_t* permutation_ = nullptr;  // new channel -> old channel; null for powers of two
 };
-
-// SplitMix64's output function: a well-mixed word of (seed, index). Source: Steele, Lea, Flood (2014).
-uint64_t SeededWord(uint64_t seed, uint64_t index);
 
 }  // namespace larder

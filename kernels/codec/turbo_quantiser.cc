@@ -33,14 +33,6 @@ void CodeEnergies(Isa isa, const CodeRows& rows, const Codebook& book, float* en
   }
 }
 
-// Not finite, or beyond fp16, when it can not be stored.
-float ScaleOf(const CodedRow& coded, uint8_t variant, float code_energy) {
-  if (!(coded.rms > 0)) return coded.energy;  // 0, or not a number
-  if (variant == kTurboPlain) return coded.rms;
-  if (variant == kTurboNormed) return std::sqrt(coded.energy / code_energy);
-  return coded.energy / coded.product;
-}
-
 }  // namespace
 
 bool TurboQuantiser::Accepts(const CodecParams& params, TileShape) const {
@@ -75,7 +67,7 @@ bool TurboQuantiser::Encode(const QuantiserContext& context, uint32_t begin, uin
     std::array<float, kRowsAtOnce> code_energies{};
     if (params.variant == kTurboNormed) CodeEnergies(context.isa, part, book, code_energies.data());
     for (size_t i = 0; i < part.count; ++i) {
-      const float scale = ScaleOf(coded[i], params.variant, code_energies[i]);
+      const float scale = TurboScaleOf(coded[i], params.variant, code_energies[i]);
       if (!(scale <= kFp16Max)) return false;
       const uint16_t stored = Fp16OfFloat(scale);
       std::memcpy(out + (begin + done + i) * size_t{2}, &stored, 2);

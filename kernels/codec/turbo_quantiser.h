@@ -17,12 +17,9 @@
 #pragma once
 
 #include "kernels/codec/row_quantiser.h"
+#include "kernels/codec/turbo_scale.h"
 
 namespace larder {
-
-inline constexpr uint8_t kTurboUnbiased = 0;  // CodecParams::variant
-inline constexpr uint8_t kTurboPlain = 1;
-inline constexpr uint8_t kTurboNormed = 2;
 
 class TurboQuantiser final : public RowQuantiser {
  public:

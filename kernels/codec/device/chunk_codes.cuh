@@ -1,0 +1,44 @@
+// Eight consecutive codes to packed bytes and back, as packing.h lays them out: a chunk's codes are `bits` bytes, which no
+// other chunk shares. Device twin of packing_scalar.cc.
+#pragma once
+
+#include "kernels/codec/device/tile_rows.cuh"
+
+namespace larder {
+
+// Codes 8 chunk to 8 chunk + 7 of `packed`, which is aligned to 16 bytes.
+template <unsigned kBits>
+LARDER_HOST_DEVICE void PackChunk(const uint32_t* codes, uint64_t chunk, uint8_t* packed) {
+  if constexpr (kBits == 3) {
+    for (uint32_t plane = 0; plane < 3; ++plane) {
+      uint32_t byte = 0;
+      for (uint32_t i = 0; i < kChunk; ++i) byte |= (codes[i] >> plane & 1) << i;
+      packed[(chunk / 4 * 3 + plane) * 4 + chunk % 4] = static_cast<uint8_t>(byte);
+    }
+  } else {
+    uint32_t word = 0;
+    for (uint32_t i = 0; i < kChunk; ++i) word |= codes[i] << (kBits * i);
+    if constexpr (kBits == 4) StoreWord(word, packed + chunk * 4);
+    if constexpr (kBits == 2) StoreWord(static_cast<uint16_t>(word), packed + chunk * 2);
+    if constexpr (kBits == 1) StoreWord(static_cast<uint8_t>(word), packed + chunk);
+  }
+}
+
+template <unsigned kBits>
+LARDER_HOST_DEVICE void UnpackChunk(const uint8_t* packed, uint64_t chunk, uint32_t* codes) {
+  if constexpr (kBits == 3) {
+    for (uint32_t i = 0; i < kChunk; ++i) codes[i] = 0;
+    for (uint32_t plane = 0; plane < 3; ++plane) {
+      const uint32_t byte = packed[(chunk / 4 * 3 + plane) * 4 + chunk % 4];
+      for (uint32_t i = 0; i < kChunk; ++i) codes[i] |= (byte >> i & 1) << plane;
+    }
+  } else {
+    uint32_t word;
+    if constexpr (kBits == 4) word = LoadWord<uint32_t>(packed + chunk * 4);
+    if constexpr (kBits == 2) word = LoadWord<uint16_t>(packed + chunk * 2);
+    if constexpr (kBits == 1) word = packed[chunk];
+    for (uint32_t i = 0; i < kChunk; ++i) codes[i] = word >> (kBits * i) & ((1u << kBits) - 1);
+  }
+}
+
+}  // namespace larder

@@ -1,0 +1,26 @@
+// Every quantiser that has a device twin, by a run's codec.
+#pragma once
+
+#include "kernels/codec/device/affine_tile.cuh"
+#include "kernels/codec/device/fp8_tile.cuh"
+#include "kernels/codec/device/ggml_tile.cuh"
+#include "kernels/codec/device/turbo_tile.cuh"
+
+namespace larder {
+
+// Calls visit.Visit<Quantiser>() with the run's quantiser. The run was prepared by a RunSetup that holds.
+template <typename Visitor>
+auto VisitQuantiser(const TileRun& run, const Visitor& visit) {
+  switch (run.id) {
+    case CodecId::kGgml:
+      return VisitGgml(run, visit);
+    case CodecId::kAffine:
+      return VisitAffine(run, visit);
+    case CodecId::kTurbo:
+      return VisitTurbo(run, visit);
+    default:
+      return VisitFp8(run, visit);
+  }
+}
+
+}  // namespace larder

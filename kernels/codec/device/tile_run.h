@@ -1,0 +1,92 @@
+// What one launch of the tile kernels codes: all tiles of consecutive streams of one kind and one codec, of one block
+// or of several blocks of the same shape.
+//
+// A tile is the rows of one head of one stream (kernels/codec/tile.h); stream s of a run is the layer layer_begin + s.
+// Everything here is a plain value that a kernel takes as its parameter: pointers are device pointers (host pointers for
+// HostCta). Memory belongs to the caller and must stay until the stream has passed the launch.
+// Alignment: every base and every stride of rows and tiles is a multiple of 16 bytes; CheckRun refuses others.
+// std-only. Pure values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/codec/codec_params.h"
+#include "kernels/codec/lloyd_max.h"
+#include "kernels/codec/tile.h"
+#include "kernels/format/kv_layout.h"
+
+namespace larder {
+
+// Where the rows stand, in bytes: element 0 of row t of head h, stream s, block b is at
+//   base + b block_stride + s stream_stride + h head_stride + t' token_stride,  t' = first_token + t;
+// with a page table the last term is page(b, t' / page_tokens) page_stride + (t' % page_tokens) token_stride, where
+// page(b, i) = pages[b pages_per_block + i].
+struct RunRows {
+  uint8_t* base = nullptr;  // an encoder only reads
+  int64_t block_stride = 0;
+  int64_t stream_stride = 0;
+  int64_t head_stride = 0;
+  int64_t token_stride = 0;
+  const int32_t* pages = nullptr;
+  uint32_t pages_per_block = 0;
+  uint32_t page_tokens = 1;
+  int64_t page_stride = 0;
+  uint32_t first_token = 0;
+
+  LARDER_HOST_DEVICE uint8_t* Tile(uint32_t block, uint32_t stream, uint32_t head) const {
+    return base + block * block_stride + stream * stream_stride + head * head_stride;
+  }
+  LARDER_HOST_DEVICE uint8_t* Row(uint8_t* tile, uint32_t block, uint32_t row) const {
+    const uint32_t token = first_token + row;
+    if (pages == nullptr) return tile + token * token_stride;
+    const int64_t page = pages[uint64_t{block} * pages_per_block + token / page_tokens];
+    return tile + page * page_stride + (token % page_tokens) * token_stride;
+  }
+};
+
+// Where the encoded tiles stand: base + b block_stride + s stream_stride + h head_stride. A tile may be followed by up to
+// 15 zero bytes, which the encoder writes: head_stride is at least AlignTile(tile bytes).
+struct RunTiles {
+  uint8_t* base = nullptr;  // a decoder only reads
+  int64_t block_stride = 0;
+  int64_t stream_stride = 0;
+  int64_t head_stride = 0;
+};
+
+// Tables that the host computes (device_tables.h), in device memory.
+struct RunTables {
+  const float* cosines = nullptr;  // [token][pairs], of the run's first row on; with kTransformUnrope
+  const float* sines = nullptr;
+  const uint16_t* places = nullptr;  // [stream][channel]: where a channel stands when rotated; null for powers of two
+};
+
+struct TileRun {
+  CodecId id = CodecId::kRaw;
+  Dtype dtype = Dtype::kBf16;  // kBf16 or kFp16
+  CodecParams params;
+  TileShape shape;          // rows without sinks
+  uint32_t layer_begin = 0;  // absolute; enters the seeds
+  uint32_t streams = 0;
+  uint32_t heads = 0;
+  uint32_t blocks = 0;
+  RunRows rows;
+  RunTiles tiles;
+  RunTables tables;
+  // [block][stream]: an encoder sets 1 where a value can not be coded; the stream's tiles then mean nothing.
+  uint32_t* refused = nullptr;
+  uint32_t tile_bytes = 0;  // of a tile without the zeros behind it; PrepareRun fills it in
+  Codebook book;  // of kTurbo; PrepareRun fills it in
+};
+
+inline constexpr uint32_t kDeviceHeadDimMax = 1024;
+
+// Rows that a CTA handles between two synchronisations.
+LARDER_HOST_DEVICE constexpr uint32_t PortionRows(uint32_t head_dim) {
+  return head_dim <= 128 ? 64 : 32;
+}
+
+// Row stride of a portion in shared memory, in floats: rows start 16 banks apart.
+LARDER_HOST_DEVICE constexpr uint32_t RowPitch(uint32_t head_dim) { return head_dim + 16; }
+
+}  // namespace larder

@@ -1,0 +1,7 @@
+# CUDA sources of the kernels, relative to this folder; also read by tests/gpu, which builds without the rest of the project.
+set(LARDER_CUDA_SOURCES
+  ${CMAKE_CURRENT_LIST_DIR}/codec/device/affine_tile.cu
+  ${CMAKE_CURRENT_LIST_DIR}/codec/device/fp8_tile.cu
+  ${CMAKE_CURRENT_LIST_DIR}/codec/device/ggml_tile.cu
+  ${CMAKE_CURRENT_LIST_DIR}/codec/device/tile_kernels.cu
+  ${CMAKE_CURRENT_LIST_DIR}/codec/device/turbo_tile.cu)

@@ -21,7 +21,7 @@
 
 namespace larder::server {
 
-inline constexpr uint64_t kCatalogWriteBufferBytes = 16ull << 20;
+inline constexpr uint64_t kCatalogWriteBufferBytes = 8ull << 20;  // also what a start replays
 inline constexpr int kCatalogOpenFilesMax = 128;
 inline constexpr double kCatalogFilterBits =
     10;  // of a ribbon filter: 1 % of absent keys cost a read

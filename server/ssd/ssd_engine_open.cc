@@ -238,6 +238,7 @@ absl::Status SsdTier::Engine::VisitCatalog(const std::function<void(const SsdEnt
   segments_->ClearLive();
   std::vector<std::string> gone;
   const auto walk = catalog_->ForEach([&](const StoredRecord& record) {
+    segments_->RaiseGeneration(record.entry.location.generation);  // a damaged header hides its own
     if (!segments_->IsCurrent(record.entry.location)) {
       gone.push_back(record.entry.record.key);
       return;

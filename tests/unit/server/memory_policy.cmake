@@ -7,7 +7,7 @@ larder_test(NAME slab_allocator_test
   LIBS larder::memory
   LABELS unit)
 larder_test(NAME memory_tier_test
-  SOURCES tier/memory_tier_test.cc
+  SOURCES memory/copy_queue_test.cc memory/cuda_arena_test.cc tier/device_tier_test.cc tier/memory_tier_test.cc
   LIBS larder::tier larder::fakes
   LABELS unit)
 larder_test(NAME eviction_order_test

@@ -1,0 +1,98 @@
+#include "server/tier/device_tier.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/base/check.h"
+
+namespace larder::server {
+
+DeviceTier::DeviceTier(DeviceArena& arena)
+    : arena_(arena),
+      slabs_(static_cast<uint32_t>(
+          std::min<uint64_t>(arena.bytes() / kGranuleBytes, SlabAllocator::kGranulesMax))) {}
+
+DeviceTier::~DeviceTier() { LARDER_CHECK(copies() == 0); }
+
+std::optional<SlabRef> DeviceTier::Reserve(uint64_t bytes) {
+  LARDER_CHECK(bytes > 0);
+  if (arena_.lost()) return std::nullopt;
+  const uint64_t granules = (bytes - 1) / kGranuleBytes + 1;
+  MutexLock lock(mutex_);
+  // Compared before it is narrowed.
+  if (granules > slabs_.free_granules()) return std::nullopt;
+  const auto slab = slabs_.Allocate(static_cast<uint32_t>(granules));
+  if (slab.has_value()) live_.emplace(*slab, Slab{});
+  return slab;
+}
+
+void DeviceTier::Free(SlabRef slab) {
+  MutexLock lock(mutex_);
+  const auto found = live_.find(slab);
+  LARDER_CHECK(found != live_.end() && !found->second.freed);
+  if (found->second.copies > 0) {
+    found->second.freed = true;
+    return;
+  }
+  live_.erase(found);
+  slabs_.Free(slab);
+}
+
+DeviceCopy DeviceTier::Begin(SlabRef slab, const HostRanges& host, Done done) {
+  uint64_t left = 0;
+  for (const auto& range : host) left += range.size();
+  DeviceCopy copy{.host = host};
+  MutexLock lock(mutex_);
+  const auto found = live_.find(slab);
+  LARDER_CHECK(found != live_.end() && !found->second.freed);
+  for (const Extent& extent : slabs_.ExtentsOf(slab)) {
+    const uint64_t bytes = std::min(left, extent.granules * kGranuleBytes);
+    if (bytes == 0) break;
+    copy.device.push_back({extent.first_granule * kGranuleBytes, bytes});
+    left -= bytes;
+  }
+  LARDER_CHECK(left == 0);  // more than was reserved
+  ++found->second.copies;
+  ++copies_;
+  copy.done = [this, slab, done = std::move(done)](CopyEnd end) {
+    done(end);
+    End(slab);  // afterwards: the caller may begin another copy or free the slab in `done`
+  };
+  return copy;
+}
+
+void DeviceTier::End(SlabRef slab) {
+  MutexLock lock(mutex_);
+  --copies_;
+  const auto found = live_.find(slab);
+  if (--found->second.copies > 0 || !found->second.freed) return;
+  live_.erase(found);
+  slabs_.Free(slab);
+}
+
+bool DeviceTier::Fill(SlabRef slab, const HostRanges& source, Done done) {
+  if (arena_.CopyIn(Begin(slab, source, std::move(done)))) return true;
+  End(slab);
+  return false;
+}
+
+bool DeviceTier::Read(SlabRef slab, const HostRanges& target, Done done) {
+  if (arena_.CopyOut(Begin(slab, target, std::move(done)))) return true;
+  End(slab);
+  return false;
+}
+
+TierUsage DeviceTier::usage() const {
+  MutexLock lock(mutex_);
+  const uint64_t total = slabs_.total_granules();
+  return {.budget_bytes = total * kGranuleBytes,
+          .used_bytes = (total - slabs_.free_granules()) * kGranuleBytes,
+          .slabs = live_.size()};
+}
+
+uint64_t DeviceTier::copies() const {
+  MutexLock lock(mutex_);
+  return copies_;
+}
+
+}  // namespace larder::server

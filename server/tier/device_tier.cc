@@ -55,15 +55,16 @@ DeviceCopy DeviceTier::Begin(SlabRef slab, const HostRanges& host, Done done) {
   ++found->second.copies;
   ++copies_;
   copy.done = [this, slab, done = std::move(done)](CopyEnd end) {
+    LetGo(slab);
     done(end);
-    End(slab);  // afterwards: the caller may begin another copy or free the slab in `done`
+    MutexLock ended(mutex_);
+    --copies_;
   };
   return copy;
 }
 
-void DeviceTier::End(SlabRef slab) {
+void DeviceTier::LetGo(SlabRef slab) {
   MutexLock lock(mutex_);
-  --copies_;
   const auto found = live_.find(slab);
   if (--found->second.copies > 0 || !found->second.freed) return;
   live_.erase(found);
@@ -71,14 +72,18 @@ void DeviceTier::End(SlabRef slab) {
 }
 
 bool DeviceTier::Fill(SlabRef slab, const HostRanges& source, Done done) {
-  if (arena_.CopyIn(Begin(slab, source, std::move(done)))) return true;
-  End(slab);
-  return false;
+  return Began(slab, arena_.CopyIn(Begin(slab, source, std::move(done))));
 }
 
 bool DeviceTier::Read(SlabRef slab, const HostRanges& target, Done done) {
-  if (arena_.CopyOut(Begin(slab, target, std::move(done)))) return true;
-  End(slab);
+  return Began(slab, arena_.CopyOut(Begin(slab, target, std::move(done))));
+}
+
+bool DeviceTier::Began(SlabRef slab, bool taken) {
+  if (taken) return true;
+  LetGo(slab);
+  MutexLock lock(mutex_);
+  --copies_;
   return false;
 }
 

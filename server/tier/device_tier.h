@@ -44,7 +44,7 @@ class DeviceTier {
 
   bool lost() const { return arena_.lost(); }
   TierUsage usage() const;
-  uint64_t copies() const;  // that have not ended
+  uint64_t copies() const;  // whose `done` has not returned
 
  private:
   struct Slab {
@@ -52,7 +52,10 @@ class DeviceTier {
     bool freed = false;
   };
   DeviceCopy Begin(SlabRef slab, const HostRanges& host, Done done);
-  void End(SlabRef slab);
+  // Undoes Begin() unless the arena has taken the copy; returns `taken`.
+  bool Began(SlabRef slab, bool taken);
+  // A copy does not touch the slab any more.
+  void LetGo(SlabRef slab);
 
   DeviceArena& arena_;
   mutable Mutex mutex_;

@@ -6,6 +6,17 @@
 #include "server/base/check.h"
 
 namespace larder::server {
+namespace {
+
+// Null for a number that names no segment.
+template <typename Devices>
+auto FindIn(Devices& devices, uint32_t number) -> decltype(&devices[0][0]) {
+  const uint32_t device = DeviceOf(number);
+  if (device >= devices.size() || IndexOf(number) >= devices[device].size()) return nullptr;
+  return &devices[device][IndexOf(number)];
+}
+
+}  // namespace
 
 void SegmentTable::Add(uint32_t device, uint32_t generation, uint64_t written_bytes) {
   MutexLock lock(mutex_);
@@ -232,12 +243,8 @@ void SegmentTable::RaiseGeneration(uint32_t seen) {
 }
 
 const SegmentTable::Segment* SegmentTable::Find(uint32_t number) const {
-  const uint32_t device = DeviceOf(number);
-  if (device >= devices_.size() || IndexOf(number) >= devices_[device].size()) return nullptr;
-  return &devices_[device][IndexOf(number)];
+  return FindIn(devices_, number);
 }
-SegmentTable::Segment* SegmentTable::Find(uint32_t number) {
-  return const_cast<Segment*>(std::as_const(*this).Find(number));
-}
+SegmentTable::Segment* SegmentTable::Find(uint32_t number) { return FindIn(devices_, number); }
 
 }  // namespace larder::server

@@ -90,7 +90,7 @@ class SsdTier final : public SsdFrames {
   // are damaged or point nowhere are dropped and counted. A catalog that turns out to be damaged is
   // rebuilt from the segments' record headers on the way; then a key may be visited again, and the
   // last visit counts. Frames are not read here: reads and the scrubber verify them.
-  // About 0.3 us per record, and 0.1 s per GiB of segments when it rebuilds.
+  // About a microsecond per record; when it rebuilds, one small read per record.
   absl::Status Recover(const std::function<void(const SsdEntry&)>& visit);
   // Begins reclaim and scrubbing, which ask `owner`. It must outlive the tier. Call once.
   void Start(SsdOwner& owner);

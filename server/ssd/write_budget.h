@@ -24,10 +24,12 @@ class WriteBudget {
     if (day == day_) bytes_ += bytes;
   }
 
-  // `total` bytes were written since the process began; never less than in the call before.
+  // `total` bytes were written since the process began. An older figure, from another thread, is
+  // passed over.
   void Report(uint64_t total) {
     MutexLock lock(mutex_);
     TurnPageLocked();
+    if (total < total_) return;
     bytes_ += total - total_;
     total_ = total;
   }

@@ -99,6 +99,39 @@ TEST_F(BlockIndexTest, AHighPriorityTailProtectsItsAncestors) {
   EXPECT_EQ(MatchLength(1, 2), 2u);
 }
 
+// Structure, not copied priorities: an ancestor may leave memory by its own priority, and then stays
+// on SSD, and in the prefix, for as long as it has a descendant anywhere.
+TEST_F(BlockIndexTest, AHighPriorityTailKeepsItsAncestorsReadableInEveryTier) {
+  BlockIndex tiers(100, Lru(), Fingerprinter({}), [](const Removed&) {}, {.with_ssd = true});
+  const auto add = [&](uint64_t number, BlockRef parent, uint8_t priority) {
+    return tiers.Insert(kSpace, 0, HashOf(number), parent,
+                        {static_cast<SlabRef>(number), 100, 0, Fidelity::kExact}, {priority, 0, 0});
+  };
+  const BlockRef head = add(1, kNoBlock, 0);
+  const BlockRef middle = add(2, head, 0);
+  const BlockRef tail = add(3, middle, 100);
+  const BlockRef other = add(4, kNoBlock, 50);
+  const auto readable = [&] {
+    std::vector<BlockRef> blocks(3);
+    const std::vector<PrefixHash> chain = {HashOf(1), HashOf(2), HashOf(3)};
+    return tiers.Match(kSpace, chain, Fidelity::kUnspecified, blocks).length;
+  };
+  tiers.AddSsd(head, {});
+  ASSERT_TRUE(tiers.EvictColdest());
+  EXPECT_FALSE(tiers.in_memory(head));
+  EXPECT_FALSE(tiers.EvictColdestSsd());  // it has descendants in memory
+  ASSERT_TRUE(tiers.EvictColdest());      // not the middle: it is nowhere else
+  EXPECT_FALSE(tiers.present(other));
+  EXPECT_TRUE(tiers.in_memory(middle));
+  EXPECT_EQ(readable(), 3u);
+  ASSERT_TRUE(tiers.EvictColdest());
+  EXPECT_FALSE(tiers.present(tail));
+  ASSERT_TRUE(tiers.EvictColdest());
+  EXPECT_FALSE(tiers.present(middle));
+  EXPECT_TRUE(tiers.EvictColdestSsd());
+  EXPECT_EQ(tiers.size(), 0u);
+}
+
 TEST_F(BlockIndexTest, PinnedBlocksStayAndGoOnceLetGo) {
   const BlockRef block = Add(1);
   index.Pin(block);

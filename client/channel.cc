@@ -59,8 +59,10 @@ Channel::Channel(const ClientOptions& options)
     : options_(Complete(options)),
       channel_(Open(options_)),
       cache_(v1::Cache::NewStub(channel_)),
+      windows_(v1::Windows::NewStub(channel_)),
       admin_(v1::Admin::NewStub(channel_)),
       raw_(channel_),
+      plane_(options_),
       seed_(options_.jitter_seed) {}
 
 void Channel::Prepare(grpc::ClientContext& context, SystemTime deadline) const {

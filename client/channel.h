@@ -14,10 +14,12 @@
 
 #include "absl/status/status.h"
 #include "client/client.h"
+#include "client/plane.h"
 #include "client/retry.h"
 #include "kernels/codec/coder_pool.h"
 #include "larder/v1/admin.grpc.pb.h"
 #include "larder/v1/cache.grpc.pb.h"
+#include "larder/v1/window.grpc.pb.h"
 
 namespace larder {
 
@@ -30,7 +32,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
   v1::Cache::Stub& cache() { return *cache_; }
   v1::Admin::Stub& admin() { return *admin_; }
+  v1::Windows::Stub& windows() { return *windows_; }
   grpc::GenericStub& raw() { return raw_; }
+  Plane& plane() { return plane_; }
   const ClientOptions& options() const { return options_; }
   CoderPool& coders() { return coders_; }
 
@@ -69,9 +73,11 @@ class Channel : public std::enable_shared_from_this<Channel> {
   const ClientOptions options_;
   const std::shared_ptr<grpc::Channel> channel_;
   const std::unique_ptr<v1::Cache::Stub> cache_;
+  const std::unique_ptr<v1::Windows::Stub> windows_;
   const std::unique_ptr<v1::Admin::Stub> admin_;
   grpc::GenericStub raw_;
   CoderPool coders_;
+  Plane plane_;
   std::atomic<uint64_t> seed_;
 
   std::mutex mutex_;

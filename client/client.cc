@@ -1,16 +1,11 @@
 #include "client/client.h"
 
 #include <algorithm>
-#include <map>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/channel.h"
-#include "client/get_call.h"
-#include "client/put_call.h"
+#include "client/client_impl.h"
 #include "client/retention_wire.h"
-#include "client/unary_call.h"
 #include "larder/v1/cache.pb.h"
 #include "proto/contract/convert.h"
 #include "proto/contract/errors.h"
@@ -53,64 +48,6 @@ LookupResult ResultOf(const v1::LookupResponse& response) {
 
 }  // namespace
 
-// The channel, and the manifests that were registered through it, so that a restarted server can be
-// told again.
-class Client::Impl : public std::enable_shared_from_this<Impl> {
- public:
-  explicit Impl(const ClientOptions& options) : channel_(std::make_shared<Channel>(options)) {}
-
-  const std::shared_ptr<Channel>& channel() const { return channel_; }
-
-  void Remember(SpaceId space, const v1::RegisterManifestRequest& registration) {
-    std::lock_guard lock(mutex_);
-    registrations_[space] = registration;
-  }
-
-  // Runs `attempt`; when the server does not know the space (any failed precondition: it may have
-  // restarted), registers its manifest again and tries once more.
-  void RunRegistered(SpaceId space, SystemTime deadline, Channel::Attempt attempt,
-                     Channel::Report done) {
-    const auto self = shared_from_this();
-    channel_->Run(deadline, attempt, [self, space, deadline, attempt, done](absl::Status status) {
-      const auto registration = self->RegistrationOf(space);
-      if (status.code() != absl::StatusCode::kFailedPrecondition || !registration) {
-        done(std::move(status));
-        return;
-      }
-      self->RegisterAgain(*registration, deadline,
-                          [self, deadline, attempt, done](absl::Status registered) {
-                            if (!registered.ok()) {
-                              done(std::move(registered));
-                            } else {
-                              self->channel_->Run(deadline, attempt, done);
-                            }
-                          });
-    });
-  }
-
- private:
-  std::optional<v1::RegisterManifestRequest> RegistrationOf(SpaceId space) {
-    std::lock_guard lock(mutex_);
-    const auto found = registrations_.find(space);
-    if (found == registrations_.end()) return std::nullopt;
-    return found->second;
-  }
-
-  void RegisterAgain(const v1::RegisterManifestRequest& registration, SystemTime deadline,
-                     Channel::Report done) {
-    CallUnary<v1::RegisterManifestResponse>(
-        channel_, deadline, registration,
-        [stub = channel_->cache().async()](auto... arguments) {
-          stub->RegisterManifest(arguments...);
-        },
-        [done = std::move(done)](auto response) { done(response.status()); });
-  }
-
-  const std::shared_ptr<Channel> channel_;
-  std::mutex mutex_;
-  std::map<SpaceId, v1::RegisterManifestRequest> registrations_;  // one per space this process uses
-};
-
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Client::~Client() { impl_->channel()->Close(); }
@@ -129,6 +66,10 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& opt
     return VersionMismatch(capabilities->version_major(), kContractVersionMajor);
   }
   if (capabilities->native_hash_probe() != NativeProbe().view()) return HashProbeMismatch();
+  if (absl::Status status = client->impl_->channel()->plane().Negotiate(*capabilities);
+      !status.ok()) {
+    return status;
+  }
   return client;
 }
 
@@ -227,8 +168,8 @@ void Client::PutAsync(const Space& space, std::span<const PutBlock> blocks,
   const SystemTime deadline = DeadlineOf(options);
   impl_->RunRegistered(
       space.id, deadline,
-      [channel = impl_->channel(), work, deadline](Channel::Report report) {
-        StartPut(channel, work, deadline, std::move(report));
+      [impl = impl_, work, deadline](Channel::Report report) {
+        impl->StartPut(work, deadline, std::move(report));
       },
       [work, done = std::move(done)](absl::Status status) {
         if (status.ok()) {
@@ -253,40 +194,14 @@ void Client::GetAsync(const Space& space, std::span<const GetBlock> blocks,
     done(std::move(status));
     return;
   }
-  auto work = std::make_shared<GetWork>();
-  work->space = space;
-  work->blocks.assign(blocks.begin(), blocks.end());
-  work->options = options;
-  work->results.resize(blocks.size());
-  for (uint32_t i = 0; i < blocks.size(); ++i) work->pending.push_back(i);
-  const SystemTime deadline = DeadlineOf(options);
-  const Channel::Attempt attempt = [channel = impl_->channel(), work,
-                                    deadline](Channel::Report report) {
-    StartGet(channel, work, deadline, std::move(report));
-  };
-  const auto finish = [work, done = std::move(done)](absl::Status status) {
+  auto work = GetWorkOf(space, blocks, options);
+  impl_->RunGet(work, DeadlineOf(options), [work, done = std::move(done)](absl::Status status) {
     if (status.ok()) {
       done(std::move(work->results));
     } else {
       done(std::move(status));
     }
-  };
-  impl_->RunRegistered(space.id, deadline, attempt,
-                       [impl = impl_, work, attempt, deadline, finish](absl::Status status) {
-                         if (!status.ok() || work->pending.empty()) {
-                           finish(std::move(status));
-                           return;
-                         }
-                         work->verify_at_server = true;
-                         impl->channel()->Run(deadline, attempt, finish);
-                       });
-}
-
-absl::StatusOr<std::vector<GetResult>> Client::Get(const Space& space,
-                                                   std::span<const GetBlock> blocks,
-                                                   const GetOptions& options) {
-  return Await<absl::StatusOr<std::vector<GetResult>>>(
-      [&](auto done) { GetAsync(space, blocks, options, std::move(done)); });
+  });
 }
 
 absl::StatusOr<bool> Client::Release(std::string_view lease_id, const CallOptions& call) {

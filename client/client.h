@@ -42,7 +42,24 @@ class CapabilitiesResponse;
 
 using Milliseconds = std::chrono::milliseconds;
 
+// How payload travels. kAuto takes the fastest that server and place allow: shared memory on the server's
+// host, else UCX where both have it, else gRPC. The others insist: Connect fails when they can not be had.
+enum class PlaneChoice : uint8_t { kAuto, kInline, kShm, kUcx };
+enum class PlaneKind : uint8_t { kInline = 0, kShm = 1, kUcx = 2 };
+std::string_view PlaneName(PlaneKind plane);  // "inline", "shm", "ucx"
+
+// The memory that client and server share for transfers. Blocks pass through it, and views of gets and blocks
+// from AllocateBlock stay in it; what does not fit travels inline, and is counted.
+struct WindowOptions {
+  // Address space; pages are used when blocks first come through them.
+  uint64_t bytes = uint64_t{256} << 20;
+  // Take all pages at Connect: the first gets are as fast as later ones.
+  bool touch = false;
+};
+
 struct ClientOptions {
+  PlaneChoice plane = PlaneChoice::kAuto;
+  WindowOptions window;
   std::string address = "127.0.0.1:7440";
   // Names this process for the server's lease cap; random when empty.
   std::string client_id;
@@ -113,7 +130,8 @@ struct PutResult {
 };
 
 // One block to fetch into caller memory. `destination` must hold a full raw block (RawBytes of the
-// space's shape) and stay valid until the call ends; nothing is written to it afterwards.
+// space's shape) and stay valid until the call ends; nothing is written to it afterwards. Empty: the
+// result brings a view.
 struct GetBlock {
   PrefixHash hash;
   std::span<std::byte> destination;
@@ -123,6 +141,10 @@ struct GetOptions : CallOptions {
   Fidelity fidelity_min = Fidelity::kUnspecified;
   std::string lease_id;
   bool keep_frame_header = false;  // fill GetResult::frame_header
+  // Called, in order, whenever more layers of a block stand verified in its destination: block's position
+  // in the call, layers ready from the first on. On a library thread, or on the caller's within a synchronous
+  // Get; it must not block. A block that turns out damaged is told again from 0 when it is fetched again.
+  std::function<void(size_t block, uint32_t layers_ready)> on_layers;
 };
 
 struct GetResult {
@@ -135,6 +157,34 @@ struct GetResult {
   Fidelity fidelity =
       Fidelity::kUnspecified;           // below kExact: the bytes are the codec's, not the put's
   std::vector<std::byte> frame_header;  // the header region, for FrameView::Parse
+  // Of a block without destination: the verified raw bytes, where they landed: in the window when the block
+  // stands there as it is (raw_bytes of them, no copy was made), else in memory of their own. They stay as long
+  // as `owner` lives; hold few for long, they take the window's room.
+  std::span<const std::byte> view;
+  std::shared_ptr<const void> owner;
+};
+
+// Which plane a client uses, and what passed over each.
+struct PlaneStatus {
+  PlaneKind plane = PlaneKind::kInline;
+  std::string reason;  // why this one
+  uint64_t window_bytes = 0;
+  uint64_t window_used_bytes = 0;
+  // Calls by the plane that they took; over a window that had no room they went inline.
+  uint64_t window_calls = 0;
+  uint64_t inline_calls = 0;
+  uint64_t windows_opened = 0;
+};
+
+struct PrefixOptions : GetOptions {
+  // Zero: no lease.
+  Milliseconds lease_ttl{0};
+};
+
+struct PrefixResult {
+  std::vector<GetResult> blocks;               // the contiguous prefix of hits
+  MissReason miss_reason = MissReason::kNone;  // of the block behind it
+  std::string lease_id;
 };
 
 struct PutOptions : CallOptions {
@@ -146,7 +196,7 @@ class Client {
  public:
   // Checks the address and the server's contract version. INVALID_ARGUMENT, UNAVAILABLE (server not
   // there within the timeout), FAILED_PRECONDITION (another major version, or a chained hash that
-  // differs from ours).
+  // differs from ours, or a plane that was insisted on can not be had).
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options,
                                                          const CallOptions& call = {});
   ~Client();
@@ -174,6 +224,17 @@ class Client {
                                              const GetOptions& options = {});
   void GetAsync(const Space& space, std::span<const GetBlock> blocks, const GetOptions& options,
                 std::function<void(absl::StatusOr<std::vector<GetResult>>)> done);
+
+  // Lookup and Get in one round trip, where the plane allows: the longest resident prefix of `blocks`, leased
+  // when asked for.
+  absl::StatusOr<PrefixResult> GetPrefix(const Space& space, std::span<const GetBlock> blocks,
+                                         const PrefixOptions& options = {});
+
+  // Memory for one block that puts can be read from without a copy, because it lies in the window; ordinary
+  // memory when the window has no room or there is none. 64-byte aligned. May outlive the client.
+  std::shared_ptr<std::byte> AllocateBlock(uint64_t bytes);
+
+  PlaneStatus plane() const;
 
   absl::StatusOr<bool> Release(std::string_view lease_id, const CallOptions& call = {});
   absl::StatusOr<Milliseconds> Renew(std::string_view lease_id, Milliseconds ttl,

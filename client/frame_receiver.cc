@@ -55,28 +55,62 @@ bool FrameReceiver::AcceptHeader() {
   if (header.frame_bytes != frame_bytes_ || header.space_digest != expected_.space_digest ||
       header.manifest_digest != expected_.manifest_digest || !(hash == expected_.hash) ||
       !(full == expected_.shape) || header.tokens > expected_.shape.tokens ||
-      header.raw_bytes > destination_.size()) {
+      (!options_.view && header.raw_bytes > destination_.size())) {
     return false;
   }
   raw_streams_ = RawStreams(frame_.shape());
+  if (options_.view) PlaceView();
   verifier_.emplace(frame_);
   offset_ = header.header_bytes;
   return true;
 }
 
-std::span<std::byte> FrameReceiver::Landing(const StreamEntry& stream, uint64_t within,
-                                            size_t step) {
-  if (frame_.descriptors()[stream.descriptor].codec_id == kCodecRaw) {
-    return destination_.subspan(raw_streams_[stream_].offset + within, step);
+// Where the raw block will stand: in the pieces when they hold it without gaps, else in memory of its own.
+void FrameReceiver::PlaceView() {
+  const auto streams = frame_.streams();
+  in_place_ = options_.contiguous && streams.size() == raw_streams_.size();
+  for (size_t i = 0; in_place_ && i < streams.size(); ++i) {
+    in_place_ = IsRawStream(streams[i]) &&
+                streams[i].offset == frame_.header().header_bytes + raw_streams_[i].offset;
   }
-  if (within == 0) encoded_.resize(stream.bytes);
-  return std::span(encoded_).subspan(within, step);
+  if (in_place_) return;
+  own_.reset(new std::byte[raw_bytes()]);
+  destination_ = {own_.get(), raw_bytes()};
+  view_ = own_.get();
+}
+
+uint32_t FrameReceiver::layers_ready() const {
+  if (!verifier_ || faulty_) return 0;
+  const auto streams = frame_.streams();
+  return stream_ == streams.size() ? frame_.header().layers
+                                   : streams[stream_].layer - frame_.header().layer_begin;
+}
+
+std::span<const std::byte> FrameReceiver::Land(const StreamEntry& stream, uint64_t within,
+                                               std::span<const std::byte> piece) {
+  std::span<std::byte> target;
+  if (IsRawStream(stream)) {
+    if (in_place_) {
+      if (view_ == nullptr) view_ = piece.data();
+      return piece;
+    }
+    target = destination_.subspan(raw_streams_[stream_].offset + within, piece.size());
+  } else {
+    if (within == 0) stream_begin_ = piece.data();
+    if (options_.contiguous) return piece;
+    if (within == 0) encoded_.resize(stream.bytes);
+    target = std::span(encoded_).subspan(within, piece.size());
+  }
+  std::memcpy(target.data(), piece.data(), piece.size());
+  return target;  // what is verified is what will be read
 }
 
 bool FrameReceiver::EndStream(const StreamEntry& stream) {
-  if (frame_.descriptors()[stream.descriptor].codec_id == kCodecRaw) return true;
+  if (IsRawStream(stream)) return true;
   const RawTarget target(frame_.shape(), destination_.first(raw_bytes()));
-  return coders_.Take()->DecodeStream(frame_, stream_, encoded_, target);
+  const std::span<const std::byte> encoded =
+      options_.contiguous ? std::span(stream_begin_, stream.bytes) : encoded_;
+  return coders_.Take()->DecodeStream(frame_, stream_, encoded, target);
 }
 
 bool FrameReceiver::WritePayload(std::span<const std::byte> piece) {
@@ -90,9 +124,7 @@ bool FrameReceiver::WritePayload(std::span<const std::byte> piece) {
     std::span<const std::byte> checked = piece;
     if (within < stream.bytes) {
       step = std::min<uint64_t>(step, stream.bytes - within);
-      const auto landed = Landing(stream, within, step);
-      std::memcpy(landed.data(), piece.data(), step);
-      checked = landed;  // what is verified is what will be read
+      checked = Land(stream, within, piece.first(step));
     } else {
       step = std::min<uint64_t>(step, end - offset_);
     }

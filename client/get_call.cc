@@ -16,20 +16,6 @@ namespace {
 
 constexpr char kMethod[] = "/larder.v1.Cache/Get";
 
-grpc::ByteBuffer RequestOf(const GetWork& work) {
-  v1::GetRequest request;
-  request.set_space_id(work.space.id);
-  request.mutable_prefix_hashes()->Reserve(static_cast<int>(work.pending.size()));
-  for (const uint32_t index : work.pending) {
-    request.add_prefix_hashes(std::string(work.blocks[index].hash.view()));
-  }
-  request.set_fidelity_min(static_cast<v1::Fidelity>(work.options.fidelity_min));
-  request.set_lease_id(work.options.lease_id);
-  request.set_verify_at_server(work.verify_at_server);
-  const grpc::Slice bytes(request.SerializeAsString());
-  return grpc::ByteBuffer(&bytes, 1);
-}
-
 // Owns itself: deleted in OnDone.
 class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                         private PartReader {
@@ -40,7 +26,8 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     channel_->Prepare(context_, deadline);
     in_flight_.emplace(*channel_, &context_);
     channel_->raw().PrepareBidiStreamingCall(&context_, kMethod, {}, this);
-    request_ = RequestOf(*work_);
+    const grpc::Slice bytes(RequestOf(*work_, work_->pending).SerializeAsString());
+    request_ = grpc::ByteBuffer(&bytes, 1);
     StartWriteLast(&request_, {});
     StartRead(&message_);
     StartCall();
@@ -74,10 +61,13 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
       ++next_;
       return absl::OkStatus();
     }
-    const GetBlock& block = work_->blocks[work_->pending[head.index]];
+    const uint32_t index = work_->pending[head.index];
+    const auto destination = work_->blocks[index].destination;
     result.frame_bytes = head.frame_bytes;
-    expected_ = {work_->space.digest, work_->space.manifest_digest, block.hash, work_->space.shape};
-    receiver_.emplace(expected_, head.frame_bytes, block.destination, channel_->coders());
+    expected_ = ExpectedOf(*work_, index);
+    receiver_.emplace(expected_, head.frame_bytes, destination, channel_->coders(),
+                      FrameReceiver::Options{.view = destination.empty()});
+    teller_.emplace(work_->options);
     received_ = 0;
     return absl::OkStatus();
   }
@@ -91,15 +81,10 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     if (received_ > result.frame_bytes)
       return BrokenStream("payload beyond its frame", "frame_bytes bytes");
     receiver_->Write(payload);
+    teller_->Tell(index, receiver_->layers_ready());
     if (received_ < result.frame_bytes) return absl::OkStatus();
     if (receiver_->Finish()) {
-      result.hit = true;
-      result.raw_bytes = receiver_->raw_bytes();
-      result.tokens = receiver_->tokens();
-      result.fidelity = receiver_->fidelity();
-      if (work_->options.keep_frame_header) {
-        result.frame_header = std::move(receiver_->header_region());
-      }
+      TakeResult(*receiver_, *work_, result);
     } else {
       result.miss_reason = MissReason::kCorrupt;
       damaged_.push_back(index);
@@ -129,6 +114,7 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
   grpc::ByteBuffer message_;
   ExpectedFrame expected_;
   std::optional<FrameReceiver> receiver_;
+  std::optional<LayersTeller> teller_;
   uint64_t received_ = 0;
   uint32_t next_ = 0;  // position in pending of the block being answered
   std::vector<uint32_t> damaged_;
@@ -137,6 +123,44 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
 
 }  // namespace
 
+std::shared_ptr<GetWork> GetWorkOf(const Space& space, std::span<const GetBlock> blocks,
+                                   const GetOptions& options) {
+  auto work = std::make_shared<GetWork>();
+  work->space = space;
+  work->blocks.assign(blocks.begin(), blocks.end());
+  work->options = options;
+  work->results.resize(blocks.size());
+  for (uint32_t i = 0; i < blocks.size(); ++i) work->pending.push_back(i);
+  return work;
+}
+
+v1::GetRequest RequestOf(const GetWork& work, std::span<const uint32_t> indices) {
+  v1::GetRequest request;
+  request.set_space_id(work.space.id);
+  request.mutable_prefix_hashes()->Reserve(static_cast<int>(indices.size()));
+  for (const uint32_t index : indices) {
+    request.add_prefix_hashes(std::string(work.blocks[index].hash.view()));
+  }
+  request.set_fidelity_min(static_cast<v1::Fidelity>(work.options.fidelity_min));
+  request.set_lease_id(work.options.lease_id);
+  request.set_verify_at_server(work.verify_at_server);
+  return request;
+}
+
+ExpectedFrame ExpectedOf(const GetWork& work, uint32_t index) {
+  return {work.space.digest, work.space.manifest_digest, work.blocks[index].hash, work.space.shape};
+}
+
+void TakeResult(FrameReceiver& receiver, const GetWork& work, GetResult& result) {
+  result.hit = true;
+  result.raw_bytes = receiver.raw_bytes();
+  result.tokens = receiver.tokens();
+  result.fidelity = receiver.fidelity();
+  if (work.options.keep_frame_header) result.frame_header = std::move(receiver.header_region());
+  result.view = receiver.view();
+  result.owner = receiver.view_memory();
+}
+
 absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks) {
   if (blocks.empty()) return InvalidField("blocks", "none", "1 or more");
   if (blocks.size() > kGetBlocksMax) return TooMany("blocks", blocks.size(), kGetBlocksMax);
@@ -144,7 +168,7 @@ absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks) {
   for (size_t i = 0; i < blocks.size(); ++i) {
     const std::string field = absl::StrCat("blocks[", i, "].");
     if (blocks[i].hash.empty()) return InvalidField(field + "hash", "empty", "1 to 32 bytes");
-    if (blocks[i].destination.size() < raw_bytes) {
+    if (!blocks[i].destination.empty() && blocks[i].destination.size() < raw_bytes) {
       return InvalidField(
           field + "destination", absl::StrCat(blocks[i].destination.size(), " bytes"),
           absl::StrCat(raw_bytes, " bytes or more, for a full block of this space"));

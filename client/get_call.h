@@ -10,8 +10,11 @@
 #include "absl/status/statusor.h"
 #include "client/channel.h"
 #include "client/client.h"
+#include "client/frame_receiver.h"
 
 namespace larder {
+
+class CallHelper;
 
 // What every attempt of one call shares.
 struct GetWork {
@@ -23,7 +26,39 @@ struct GetWork {
   // checksums: they are asked for once more, and the server verifies its copy first.
   std::vector<uint32_t> pending;
   bool verify_at_server = false;
+  // The synchronous caller's thread; null when nobody waits.
+  std::shared_ptr<CallHelper> helper;
+  // GetPrefix in one round trip: pending is every block.
+  bool prefix = false;
+  Milliseconds lease_ttl{0};
+  std::string lease_id;              // granted
+  bool prefix_without_room = false;  // nothing was asked
 };
+
+// All of `blocks`, to be fetched.
+std::shared_ptr<GetWork> GetWorkOf(const Space& space, std::span<const GetBlock> blocks,
+                                   const GetOptions& options);
+
+// Who made progress to tell GetOptions::on_layers about. Confined to the thread that receives.
+class LayersTeller {
+ public:
+  explicit LayersTeller(const GetOptions& options) : options_(options) {}
+  void Tell(size_t block, uint32_t layers_ready) {
+    if (!options_.on_layers || layers_ready == told_) return;
+    told_ = layers_ready;
+    options_.on_layers(block, layers_ready);
+  }
+
+ private:
+  const GetOptions& options_;
+  uint32_t told_ = 0;
+};
+
+// The wire form of what every attempt of a get asks for, for the blocks at `indices`.
+v1::GetRequest RequestOf(const GetWork& work, std::span<const uint32_t> indices);
+ExpectedFrame ExpectedOf(const GetWork& work, uint32_t index);
+// A block whose every byte was right.
+void TakeResult(FrameReceiver& receiver, const GetWork& work, GetResult& result);
 
 // Faults that need no server.
 absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks);

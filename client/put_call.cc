@@ -1,11 +1,11 @@
 #include "client/put_call.h"
 
 #include <algorithm>
-#include <array>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/outgoing_frame.h"
 #include "client/retention_wire.h"
 #include "kernels/format/frame.h"
 #include "proto/contract/convert.h"
@@ -18,52 +18,6 @@ namespace larder {
 namespace {
 
 constexpr char kMethod[] = "/larder.v1.Cache/Put";
-constexpr std::array<std::byte, kFrameAlignment> kPadding{};
-
-KvShape ShapeOf(const Space& space, const PutBlock& block) {
-  KvShape shape = space.shape;
-  if (block.tokens != 0) shape.tokens = block.tokens;
-  return shape;
-}
-
-FrameIdentity IdentityOf(const Space& space, const PutBlock& block) {
-  FrameIdentity identity;
-  identity.space_digest = space.digest;
-  identity.manifest_digest = space.manifest_digest;
-  identity.prefix_hash = block.hash.bytes;
-  identity.prefix_hash_bytes = block.hash.size;
-  identity.parent_hash = block.parent.bytes;
-  identity.parent_hash_bytes = block.parent.size;
-  identity.token_begin = block.token_begin;
-  return identity;
-}
-
-// A frame as memory that is already there: its header region, then stream and padding in turn.
-struct OutgoingFrame {
-  struct Piece {
-    std::span<const std::byte> bytes;
-    std::shared_ptr<const void> owner;
-  };
-  std::vector<Piece> pieces;
-  uint64_t frame_bytes = 0;
-};
-
-OutgoingFrame Frame(const Space& space, const PutBlock& block) {
-  const KvShape shape = ShapeOf(space, block);
-  const std::span<const std::byte> raw(block.raw.get(), block.raw_bytes);
-  auto header = std::make_shared<const std::vector<std::byte>>(
-      BuildRawFrameHeader(IdentityOf(space, block), shape, raw));
-  OutgoingFrame frame;
-  frame.frame_bytes = RawFrameBytes(shape);
-  frame.pieces.push_back({*header, header});
-  for (const RawStream& stream : RawStreams(shape)) {
-    frame.pieces.push_back({raw.subspan(stream.offset, stream.bytes), block.raw});
-    const uint64_t padding = AlignFrame(stream.bytes) - stream.bytes;
-    if (padding > 0) frame.pieces.push_back({std::span(kPadding).first(padding), nullptr});
-  }
-  return frame;
-}
-
 // Owns itself: deleted in OnDone.
 class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
@@ -73,11 +27,7 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     channel_->Prepare(context_, deadline);
     in_flight_.emplace(*channel_, &context_);
     channel_->raw().PrepareBidiStreamingCall(&context_, kMethod, {}, this);
-    v1::PutOpen open;
-    open.set_space_id(work_->space.id);
-    open.set_blocks(static_cast<uint32_t>(work_->blocks.size()));
-    open.set_codec(work_->codec);
-    writer_.SetOpen(open);
+    writer_.SetOpen(OpenOf(*work_, work_->blocks.size()));
     StartRead(&response_);
     WriteNext();
     StartCall();
@@ -151,9 +101,7 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
       return Bug("the server's PutResponse does not answer every block");
     }
     for (int i = 0; i < response.results_size(); ++i) {
-      work_->results[i].outcome = PutOutcomeFromWire(response.results(i).outcome());
-      work_->results[i].message = response.results(i).message();
-      work_->results[i].frame_bytes = response.results(i).frame_bytes();
+      work_->results[i] = ResultOf(response.results(i));
     }
     return absl::OkStatus();
   }
@@ -173,6 +121,18 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
 };
 
 }  // namespace
+
+v1::PutOpen OpenOf(const PutWork& work, size_t blocks) {
+  v1::PutOpen open;
+  open.set_space_id(work.space.id);
+  open.set_blocks(static_cast<uint32_t>(blocks));
+  open.set_codec(work.codec);
+  return open;
+}
+
+PutResult ResultOf(const v1::PutResult& wire) {
+  return {PutOutcomeFromWire(wire.outcome()), wire.message(), wire.frame_bytes()};
+}
 
 absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks) {
   if (blocks.empty()) return InvalidField("blocks", "none", "1 or more");

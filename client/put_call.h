@@ -24,6 +24,10 @@ struct PutWork {
   std::vector<PutResult> results;
 };
 
+// What both planes say and are told.
+v1::PutOpen OpenOf(const PutWork& work, size_t blocks);
+PutResult ResultOf(const v1::PutResult& wire);
+
 // Faults that need no server: sizes that do not fit the space's shape, empty hashes, too many
 // blocks.
 absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks);

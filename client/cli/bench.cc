@@ -66,11 +66,13 @@ absl::StatusOr<Bench> Bench::Create(BlockStore& store, const BenchOptions& optio
 }
 
 Bench::Bench(BlockStore& store, const BenchOptions& options)
-    : store_(store),
-      options_(options),
-      payload_(static_cast<std::byte*>(
-                   ::operator new(options.blocks* options.block_bytes, kPayloadAlignment)),
-               Free()) {}
+    : store_(store), options_(options), payload_(options.payload) {
+  if (payload_ == nullptr) {
+    payload_ = {static_cast<std::byte*>(
+                    ::operator new(options.blocks* options.block_bytes, kPayloadAlignment)),
+                Free()};
+  }
+}
 
 std::vector<PrefixHash> Bench::ChainOf(uint64_t number) const {
   const auto low = [](uint64_t x) { return static_cast<uint32_t>(x); };
@@ -187,7 +189,9 @@ absl::Status Bench::Operate(uint64_t key, size_t slot, BenchResult& result) cons
     GetOptions get;
     get.timeout = options_.call.timeout;
     std::vector<GetBlock> wanted;
-    for (size_t i = 0; i < hashes.size(); ++i) wanted.push_back({hashes[i], Payload(slot, i)});
+    for (size_t i = 0; i < hashes.size(); ++i) {
+      wanted.push_back({hashes[i], options_.view ? std::span<std::byte>() : Payload(slot, i)});
+    }
     const auto results = store_.Get(wanted, get);
     if (!results.ok()) return results.status();
     for (const GetResult& got : *results) done += got.hit && got.raw_bytes == options_.block_bytes;

@@ -40,6 +40,9 @@ struct BenchOptions {
   double seconds = 5;
   uint64_t nonce = 0;  // makes the keys of one run differ from those of every other
   CallOptions call;
+  bool view = false;  // gets leave blocks where they landed
+  // The payload's memory, blocks * block_bytes, 64-byte aligned; null: ordinary memory.
+  std::shared_ptr<std::byte> payload;
 };
 
 struct BenchResult {

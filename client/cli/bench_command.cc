@@ -11,6 +11,7 @@
 #include "client/cli/json_file.h"
 #include "client/cli/progress.h"
 #include "client/cli/quantity.h"
+#include "client/cli/small_bench.h"
 #include "client/cli/table.h"
 #include "larder/v1/admin.pb.h"
 #include "larder/v1/manifest.pb.h"
@@ -22,14 +23,18 @@ namespace {
 const std::map<std::string, BenchOp> kOps = {
     {"put", BenchOp::kPut}, {"get", BenchOp::kGet}, {"lookup", BenchOp::kLookup}};
 
+constexpr char kSmallOp[] = "small";
+
 struct BenchCommandOptions {
   BenchOptions bench;
+  bool from_window = false;
   std::string op;
   std::string json;
 };
 
 struct Measured {
   BenchResult client;
+  PlaneStatus plane;
   double server_cpu_seconds = 0;
 };
 
@@ -46,6 +51,9 @@ nlohmann::ordered_json ResultJson(const BenchCommandOptions& options, const Meas
   };
   return {
       {"op", options.op},
+      {"plane", PlaneName(measured.plane.plane)},
+      {"plane_reason", measured.plane.reason},
+      {"inline_calls", measured.plane.inline_calls},
       {"block_bytes", options.bench.block_bytes},
       {"blocks", options.bench.blocks},
       {"batch", options.bench.batch},
@@ -80,6 +88,8 @@ std::string ResultText(const Measured& measured) {
     return seconds ? FormatSeconds(*seconds) : std::string("-");
   };
   Table table({{""}, {""}});
+  table.AddRow(
+      {"plane", std::string(PlaneName(measured.plane.plane)) + " (" + measured.plane.reason + ")"});
   table.AddRow({"throughput",
                 result.bytes > 0
                     ? FormatBytesPerSecond(static_cast<double>(result.bytes) / result.wall_seconds)
@@ -108,7 +118,8 @@ absl::StatusOr<Measured> Measure(const Session& session, AdminClient& admin, Ben
   return measured;
 }
 
-absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, const BenchOptions& options) {
+absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, BenchOptions options,
+                                           bool from_window) {
   auto client = session.Connect();
   if (!client.ok()) return client.status();
   auto admin = session.ConnectAdmin();
@@ -117,6 +128,7 @@ absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, const BenchOp
                                           "default", session.Call());
   if (!spaces.ok()) return spaces.status();
   ClientBlockStore store(**client, spaces->front());
+  if (from_window) options.payload = (*client)->AllocateBlock(options.blocks * options.block_bytes);
   auto bench = Bench::Create(store, options);
   if (!bench.ok()) return bench.status();
   {
@@ -125,6 +137,7 @@ absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, const BenchOp
     if (!prepared.ok()) return prepared;
   }
   auto measured = Measure(session, **admin, *bench);
+  if (measured.ok()) measured->plane = (*client)->plane();
   v1::EvictRequest evict;
   evict.set_space_id(store.space().id);
   // What stays behind is only garbage that the server will evict by itself.
@@ -132,12 +145,38 @@ absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, const BenchOp
   return measured;
 }
 
+int RunSmall(const Session& session, const BenchCommandOptions& options) {
+  auto client = session.Connect();
+  if (!client.ok()) return Fail(client.status());
+  const auto spaces = (*client)->Register(ManifestToWire(BenchManifest(options.bench.block_bytes)),
+                                          "default", session.Call());
+  if (!spaces.ok()) return Fail(spaces.status());
+  SmallBenchResult result;
+  const absl::Status status =
+      RunSmallBench(**client, spaces->front(),
+                    {options.bench.block_bytes, options.bench.blocks, options.bench.seconds,
+                     std::random_device()(), session.Call()},
+                    &result);
+  if (!status.ok()) return Fail(status);
+  const PlaneStatus plane = (*client)->plane();
+  const nlohmann::ordered_json json = {{"op", options.op},
+                                       {"plane", PlaneName(plane.plane)},
+                                       {"block_bytes", options.bench.block_bytes},
+                                       {"empty_call_seconds", QuantilesJson(result.empty_call)},
+                                       {"lookup_get_seconds", QuantilesJson(result.lookup_get)},
+                                       {"get_prefix_seconds", QuantilesJson(result.get_prefix)},
+                                       {"misses", result.misses}};
+  const absl::Status written = WriteJson(json, options.json.empty() ? "-" : options.json);
+  return written.ok() ? kExitOk : Fail(written);
+}
+
 int RunBench(const Session& session, const BenchCommandOptions& options) {
+  if (options.op == kSmallOp) return RunSmall(session, options);
   BenchOptions bench = options.bench;
   bench.op = kOps.at(options.op);
   bench.nonce = std::random_device()();
   bench.call = session.Call();
-  const auto measured = PrepareAndMeasure(session, bench);
+  const auto measured = PrepareAndMeasure(session, bench, options.from_window);
   if (!measured.ok()) return Fail(measured.status());
   if (options.json != "-") std::fputs(ResultText(*measured).c_str(), stdout);
   if (!options.json.empty()) {
@@ -163,6 +202,7 @@ void AddBench(CLI::App& app, Session& session) {
   AddCommand<BenchCommandOptions>(
       app, session, "bench", "Measure put, get or lookup of opaque blocks over one connection",
       "  larder bench --op get --block-bytes 4MiB --blocks 64 --seconds 10\n"
+      "  larder bench --op get --plane shm --batch 8 --view\n"
       "  larder bench --op put --block-bytes 64KiB --blocks 4096 --batch 16 --concurrency 4\n"
       "  larder bench --op lookup --block-bytes 1KiB --blocks 3000 --batch 3000 --json -\n"
       "One operation is one call on a chain of --batch blocks. --blocks times --block-bytes is "
@@ -172,9 +212,11 @@ void AddBench(CLI::App& app, Session& session) {
       "The blocks are evicted afterwards.\n",
       [](CLI::App& command, BenchCommandOptions& options) {
         BenchOptions& bench = options.bench;
-        command.add_option("--op", options.op, "put, get or lookup")
+        command
+            .add_option("--op", options.op,
+                        "put, get, lookup; or small: one block at a time beside an empty call")
             ->required()
-            ->check(CLI::IsMember(kOps));
+            ->check(CLI::IsMember(kOps) | CLI::IsMember({kSmallOp}));
         command.add_option("--block-bytes", bench.block_bytes, "Raw bytes of a block; KiB, MiB")
             ->capture_default_str()
             ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
@@ -187,6 +229,10 @@ void AddBench(CLI::App& app, Session& session) {
         command.add_option("--seconds", bench.seconds, "Measured time")
             ->capture_default_str()
             ->check(CLI::Range(0.01, 86'400.0));
+        command.add_flag("--view", bench.view,
+                         "Get without a destination: blocks stay where they landed");
+        command.add_flag("--from-window", options.from_window,
+                         "Put from memory of the window (it must hold the working set)");
         command.add_option("--json", options.json, "Write the result to this file; - for stdout");
       },
       RunBench);

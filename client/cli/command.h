@@ -18,6 +18,8 @@ namespace larder::cli {
 struct Session {
   std::string address = "127.0.0.1:7440";
   uint32_t timeout_ms = 10'000;
+  PlaneChoice plane = PlaneChoice::kAuto;
+  WindowOptions window;
   std::function<int()> run;  // returns an ExitCode
 
   CallOptions Call() const { return {.timeout = Milliseconds(timeout_ms)}; }
@@ -32,6 +34,8 @@ struct Session {
   ClientOptions Server() const {
     ClientOptions options;
     options.address = address;
+    options.plane = plane;
+    options.window = window;
     return options;
   }
 };

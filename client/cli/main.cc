@@ -1,6 +1,8 @@
 // `larder`: the command line of Larder. One file per command; this is the table of them.
 #include <CLI/CLI.hpp>
 #include <exception>
+#include <map>
+#include <string>
 
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
@@ -8,6 +10,11 @@
 
 namespace larder::cli {
 namespace {
+
+const std::map<std::string, PlaneChoice> kPlaneChoices = {{"auto", PlaneChoice::kAuto},
+                                                          {"inline", PlaneChoice::kInline},
+                                                          {"shm", PlaneChoice::kShm},
+                                                          {"ucx", PlaneChoice::kUcx}};
 
 constexpr void (*kCommands[])(CLI::App&, Session&) = {
     AddPing,   AddStats, AddTop,  AddManifest, AddLookup, AddPut,        AddGet,     AddBench,
@@ -26,6 +33,15 @@ int Main(int argc, char** argv) {
   app.add_option("--timeout-ms", session.timeout_ms, "Deadline of each call")
       ->capture_default_str()
       ->check(CLI::Range(1u, 86'400'000u));
+  app.add_option("--plane", session.plane,
+                 "How payload travels: shm (this host), ucx, inline (gRPC), or auto, the fastest "
+                 "that can be had")
+      ->transform(CLI::CheckedTransformer(kPlaneChoices, CLI::ignore_case));
+  app.add_option("--window-bytes", session.window.bytes,
+                 "Memory shared with the server for transfers; KiB, MiB, GiB")
+      ->capture_default_str()
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+  app.add_flag("--window-touch", session.window.touch, "Take the window's memory at the start");
   app.footer(kExitCodesHelp);
   for (const auto add : kCommands) add(app, session);
 

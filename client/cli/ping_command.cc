@@ -40,6 +40,11 @@ int RunPing(const Session& session, const PingOptions& options) {
   for (const auto& codec : capabilities.codecs()) {
     codecs += (codecs.empty() ? "" : ",") + codec.name();
   }
+  std::string planes;
+  for (const std::string& plane : capabilities.planes()) {
+    planes += (planes.empty() ? "" : ",") + plane;
+  }
+  const PlaneStatus plane = (*client)->plane();
   if (options.json) {
     const nlohmann::ordered_json json = {
         {"address", session.address},
@@ -49,6 +54,9 @@ int RunPing(const Session& session, const PingOptions& options) {
         {"instance_id", InstanceId(capabilities)},
         {"codecs", codecs},
         {"draining", capabilities.draining()},
+        {"planes", planes},
+        {"plane", PlaneName(plane.plane)},
+        {"plane_reason", plane.reason},
         {"latency_seconds", QuantilesJson(latency)}};
     const absl::Status written = WriteJson(json, "-");
     return written.ok() ? kExitOk : Fail(written);
@@ -58,6 +66,8 @@ int RunPing(const Session& session, const PingOptions& options) {
               capabilities.version_major(), capabilities.version_minor(),
               InstanceId(capabilities).c_str(), codecs.c_str(),
               capabilities.draining() ? ", DRAINING" : "");
+  std::printf("plane %s (%s); offered: %s\n", std::string(PlaneName(plane.plane)).c_str(),
+              plane.reason.c_str(), planes.c_str());
   std::printf("%u round trips, median %s, p99 %s\n", options.count,
               FormatSeconds(*latency.Quantile(0.5)).c_str(),
               FormatSeconds(*latency.Quantile(0.99)).c_str());

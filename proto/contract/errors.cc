@@ -114,6 +114,12 @@ absl::Status WindowGone() {
                "call over it"});
 }
 
+absl::Status PlaneUnavailable(std::string_view reason) {
+  return Make(absl::StatusCode::kFailedPrecondition,
+              {"the plane that was asked for can not be had here (", reason,
+               "); choose another, or auto"});
+}
+
 absl::Status FrameOfOtherSpace(std::string_view field) {
   return Make(absl::StatusCode::kFailedPrecondition,
               {"the frame's ", field,

@@ -43,6 +43,7 @@ absl::Status FrameError(FrameFault fault);
 absl::Status SpaceUnknown(uint64_t space_id);
 absl::Status LeaseGone();
 absl::Status WindowGone();
+absl::Status PlaneUnavailable(std::string_view reason);
 absl::Status FrameOfOtherSpace(std::string_view field);
 absl::Status VersionMismatch(uint32_t server_major, uint32_t client_major);
 // The two ends compute different hashes or digests for the same input.

@@ -55,6 +55,7 @@ absl::Status GetToWindowReactor::Accept(const v1::GetToWindowRequest& request) {
   fetch.tag = request.tag();
   fetch.prefix = request.prefix();
   fetch.deadline = DeadlineOf(*context_, backend_.clock);
+  fetch.on_progress = [this] { ticket_.Touch(); };
   for (const v1::WindowRange& range : request.targets()) {
     if (absl::Status status = CheckRange(range, **window, "targets"); !status.ok()) return status;
     fetch.targets.push_back({range.offset(), range.bytes()});

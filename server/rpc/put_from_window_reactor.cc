@@ -50,6 +50,7 @@ absl::Status PutFromWindowReactor::Accept(const v1::PutFromWindowRequest& reques
   WindowIngest::Request ingest;
   ingest.tag = request.tag();
   ingest.deadline = DeadlineOf(*context_, backend_.clock);
+  ingest.on_progress = [this] { ticket_.Touch(); };
   ingest.blocks.reserve(request.blocks_size());
   for (const v1::WindowPutBlock& wire : request.blocks()) {
     if (absl::Status status = CheckRange(wire.payload(), **window, "blocks.payload");

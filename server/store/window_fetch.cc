@@ -128,6 +128,7 @@ void WindowFetch::Collect() {
     MutexLock lock(mutex_);
     ended.swap(ended_);
   }
+  if (!ended.empty() && request_.on_progress) request_.on_progress();
   for (const auto& [index, end] : ended) {
     --running_;
     Outcome& outcome = outcomes_[index];

@@ -49,6 +49,8 @@ class WindowFetch : public std::enable_shared_from_this<WindowFetch> {
     // After the first block that is no hit, the rest is the same miss.
     bool prefix = false;
     TimePoint deadline = TimePoint::max();
+    // Called whenever a block has ended, before `done`; may be empty.
+    std::function<void()> on_progress;
   };
   struct Outcome {
     bool hit = false;

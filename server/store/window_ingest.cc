@@ -107,6 +107,7 @@ absl::Status WindowIngest::TakeIn() {
   const bool block_ends =
       end != TransferEnd::kDone || payload_read_ == request_.blocks[begun_ - 1].payload_bytes;
   if (block_ends) {
+    if (request_.on_progress) request_.on_progress();
     parts_.metrics.CountTransfer(window_->plane(), end,
                                  end == TransferEnd::kDone ? payload_read_ : 0);
   }

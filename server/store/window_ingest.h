@@ -35,6 +35,8 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
     std::vector<Block> blocks;  // as many as the session expects
     uint64_t tag = 0;
     TimePoint deadline = TimePoint::max();
+    // Called whenever a block is whole, before `done`; may be empty.
+    std::function<void()> on_progress;
   };
   // A status that is not OK is about the call: its blocks broke the contract.
   using Done = std::function<void(absl::Status, std::vector<IngestResult>)>;

@@ -34,54 +34,8 @@ done
 work=$build/inline_plane
 rm -rf "$work"
 mkdir -p "$work"
-server_pids=()
-stop_servers() {
-  local pid
-  for pid in "${server_pids[@]}"; do kill -TERM "$pid" 2>/dev/null || true; done
-  for pid in "${server_pids[@]}"; do
-    timeout 10 tail -s 0.1 --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
-  done
-}
-trap stop_servers EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
-
-# start NAME COMMAND...: starts a server and sets `address` to where its ready line says it listens.
-start() {
-  local name=$1 tries
-  shift
-  : >"$work/$name.out"
-  "$@" >"$work/$name.out" 2>"$work/$name.err" &
-  server_pids+=($!)
-  for ((tries = 0; tries < 600; tries++)); do
-    address=$(sed -n 's/.*"event": *"ready".*"listen": *"\([^"]*\)".*/\1/p' "$work/$name.out")
-    [[ -z $address ]] || return 0
-    kill -0 "${server_pids[-1]}" 2>/dev/null || break
-    sleep 0.1
-  done
-  echo "inline_plane: $name did not start:" >&2
-  tail -n 20 "$work/$name.err" >&2
-  exit 1
-}
-
-# Redis has no ready line and can not choose a port itself: try a few, and wait until it answers.
-start_redis() {
-  local port tries
-  for ((tries = 0; tries < 5; tries++)); do
-    port=$((20000 + RANDOM % 12000))
-    redis-server --port "$port" --bind 127.0.0.1 --unixsocket redis.sock --save "" --appendonly no \
-      --dir "$work" --daemonize no >"$work/redis.out" 2>&1 &
-    server_pids+=($!)
-    for _ in {1..50}; do
-      if redis-cli -p "$port" ping 2>/dev/null | grep -q PONG; then address=127.0.0.1:$port; return 0; fi
-      kill -0 "${server_pids[-1]}" 2>/dev/null || break
-      sleep 0.1
-    done
-  done
-  echo "inline_plane: redis-server did not start:" >&2
-  tail -n 20 "$work/redis.out" >&2
-  exit 1
-}
+name=inline_plane
+. tests/bench/bench_servers.sh
 
 start bare_grpc "$build/bin/bare_grpc_stream" --serve --block-bytes "$block_bytes" --blocks "$blocks"
 grpc=$address
@@ -103,7 +57,7 @@ measure() {
   local system=$1
   shift
   case $system in
-    larder) "$build/bin/larder" --address "$larder" bench "$@" ;;
+    larder) "$build/bin/larder" --address "$larder" --plane inline bench "$@" ;;
     bare_grpc) "$build/bin/bare_grpc_stream" --connect "$grpc" "$@" ;;
     bare_grpc_call_per_op) "$build/bin/bare_grpc_stream" --connect "$grpc" --call-per-op "$@" ;;
     raw_tcp) "$build/bin/raw_tcp" --connect "$tcp" "$@" ;;

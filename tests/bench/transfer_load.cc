@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
@@ -24,16 +25,18 @@ std::byte PatternByte(uint64_t block, uint64_t offset) {
 
 // Every worker walks its own share of the working set in steps of one batch.
 void RunWorker(const TransferOptions& options, const TransferFn& transfer, uint64_t worker,
-               std::chrono::steady_clock::time_point end, std::atomic<uint64_t>& ops,
+               std::chrono::steady_clock::time_point end, std::vector<double>& latencies,
                std::atomic<bool>& failed) {
   const uint64_t batches = options.blocks / options.batch;
   uint64_t batch = worker * batches / options.concurrency;
   while (!failed && std::chrono::steady_clock::now() < end) {
+    const auto begin = std::chrono::steady_clock::now();
     if (!transfer(worker, batch * options.batch)) {
       failed = true;
       return;
     }
-    ops++;
+    latencies.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     batch = (batch + 1) % batches;
   }
 }
@@ -86,7 +89,7 @@ int RunTransferLoad(const TransferOptions& options, const TransferFn& transfer,
   }
   if (!transfer(0, 0)) return 1;  // connections open, buffers grown
 
-  std::atomic<uint64_t> ops = 0;
+  std::vector<std::vector<double>> latencies(options.concurrency);
   std::atomic<bool> failed = false;
   const double server_cpu_begin = server_cpu_seconds();
   const double client_cpu_begin = ProcessCpuSeconds();
@@ -94,7 +97,8 @@ int RunTransferLoad(const TransferOptions& options, const TransferFn& transfer,
   const auto end = begin + std::chrono::nanoseconds(static_cast<int64_t>(options.seconds * 1e9));
   std::vector<std::thread> workers;
   for (uint64_t worker = 0; worker < options.concurrency; ++worker) {
-    workers.emplace_back([&, worker] { RunWorker(options, transfer, worker, end, ops, failed); });
+    workers.emplace_back(
+        [&, worker] { RunWorker(options, transfer, worker, end, latencies[worker], failed); });
   }
   for (std::thread& worker : workers) worker.join();
   const std::chrono::duration<double> wall = std::chrono::steady_clock::now() - begin;
@@ -102,11 +106,18 @@ int RunTransferLoad(const TransferOptions& options, const TransferFn& transfer,
   const double server_cpu = server_cpu_seconds() - server_cpu_begin;
   if (failed) return 1;
 
-  const double bytes = static_cast<double>(ops.load() * options.batch * options.block_bytes);
+  std::vector<double> all;
+  for (const auto& some : latencies) all.insert(all.end(), some.begin(), some.end());
+  std::sort(all.begin(), all.end());
+  const auto quantile = [&all](double at) {
+    return all.empty() ? 0.0 : all[static_cast<size_t>(at * static_cast<double>(all.size() - 1))];
+  };
+  const double bytes = static_cast<double>(all.size() * options.batch * options.block_bytes);
   const nlohmann::ordered_json report = {
       {"op", options.op},
       {"bytes_per_second", bytes / wall.count()},
-      {"ops_per_second", static_cast<double>(ops.load()) / wall.count()},
+      {"ops_per_second", static_cast<double>(all.size()) / wall.count()},
+      {"latency_seconds", {{"p50", quantile(0.5)}, {"p99", quantile(0.99)}}},
       {"client_cpu_seconds_per_gb", client_cpu / (bytes / 1e9)},
       {"server_cpu_seconds_per_gb", server_cpu / (bytes / 1e9)},
   };

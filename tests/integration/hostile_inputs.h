@@ -18,6 +18,7 @@ using Target = HostileTarget;
 
 std::span<const HostileKind> HostileCalls();  // about names, leases, manifests; and broken messages
 std::span<const HostileKind> HostilePuts();   // about Put streams and frames
+std::span<const HostileKind> HostileWindows();  // about windows and ranges of them
 
 inline std::string RandomText(Random& random, size_t size) {
   std::string text(size, '\0');

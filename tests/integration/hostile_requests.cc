@@ -6,6 +6,7 @@
 #include <chrono>
 
 #include "larder/v1/cache.pb.h"
+#include "larder/v1/window.pb.h"
 #include "tests/integration/hostile_inputs.h"
 
 namespace larder::testing {
@@ -18,8 +19,9 @@ std::optional<Message> Parsed(const HostileAnswer& answer) {
   return message;
 }
 
+template <typename Response>
 bool StoredNothing(const HostileAnswer& answer) {
-  const auto response = Parsed<v1::PutResponse>(answer);
+  const auto response = Parsed<Response>(answer);
   if (!response || response->results().empty()) return false;
   return std::all_of(response->results().begin(), response->results().end(),
                      [](const auto& result) {
@@ -44,12 +46,26 @@ bool ReturnedNothing(const HostileAnswer& answer) {
 std::vector<HostileKind> HostileKinds() {
   std::vector<HostileKind> kinds(HostileCalls().begin(), HostileCalls().end());
   kinds.insert(kinds.end(), HostilePuts().begin(), HostilePuts().end());
+  kinds.insert(kinds.end(), HostileWindows().begin(), HostileWindows().end());
   return kinds;
 }
 
 bool IsRefusal(const HostileRequest& request, const HostileAnswer& answer) {
-  if (request.method == "Cache/Put") return StoredNothing(answer);
+  if (request.method == "Cache/Put") return StoredNothing<v1::PutResponse>(answer);
   if (request.method == "Cache/Get") return ReturnedNothing(answer);
+  if (request.method == "Windows/PutFromWindow") {
+    return StoredNothing<v1::PutFromWindowResponse>(answer);
+  }
+  if (request.method == "Windows/GetToWindow") {
+    const auto response = Parsed<v1::GetToWindowResponse>(answer);
+    return response &&
+           std::all_of(response->results().begin(), response->results().end(),
+                       [](const auto& result) { return result.outcome() > v1::GET_OUTCOME_HIT; });
+  }
+  if (request.method == "Windows/CloseWindow") {
+    const auto response = Parsed<v1::CloseWindowResponse>(answer);
+    return response && !response->closed();
+  }
   if (request.method == "Cache/Lookup") {
     const auto response = Parsed<v1::LookupResponse>(answer);
     return response && response->blocks().empty() && response->lease_id().empty();

@@ -24,7 +24,11 @@ struct HostileTarget {
   v1::Manifest manifest;
   PrefixHash resident;      // a block of the space that is stored
   std::string lease_ended;  // id of a lease that was granted and has expired
+  std::string window_id;    // open, kWindowClient's, not to be touched
+  uint64_t window_bytes = 0;
+  std::string window_closed;  // was open
 };
+inline constexpr char kWindowClient[] = "window-owner";
 
 struct HostileRequest {
   enum class End { kHalfClose, kCancel, kSilence };

@@ -22,6 +22,7 @@
 
 #include "client/admin_client.h"
 #include "client/client.h"
+#include "client/shm_client_window.h"
 #include "tests/integration/command_line.h"
 #include "tests/integration/known_blocks.h"
 #include "tests/integration/server_process.h"
@@ -36,6 +37,8 @@ uint64_t requests_wanted = 20'000;
 uint64_t seed = 20'260'101;
 
 constexpr int kSenders = 4;
+constexpr uint64_t kWindowBytes = 1 << 20;
+constexpr std::byte kUntouched{0xA5};
 constexpr uint32_t kChainBlocks = 8;
 constexpr uint64_t kResidentGrowthMax = uint64_t{256} << 20;
 constexpr seconds kBudgetsReturn{15};
@@ -107,6 +110,13 @@ class HostileRequestsTest : public ::testing::Test {
     ASSERT_FALSE(found.lease_id.empty());
     target_.lease_ended = found.lease_id;
     while (Stats().leases() > 0) std::this_thread::sleep_for(milliseconds(10));
+    const std::string socket = good_->Capabilities().value().shm_socket();
+    window_ = ShmClientWindow::Open(socket, kWindowClient, kWindowBytes, true).value();
+    std::fill(window_->memory().begin(), window_->memory().end(), kUntouched);
+    target_.window_id = std::string(window_->id());
+    target_.window_bytes = kWindowBytes;
+    target_.window_closed =
+        ShmClientWindow::Open(socket, kWindowClient, kWindowBytes, false).value()->id();
   }
 
   std::shared_ptr<grpc::Channel> OwnConnection() const {
@@ -172,6 +182,7 @@ class HostileRequestsTest : public ::testing::Test {
   std::unique_ptr<Client> good_;
   Space good_space_;
   HostileTarget target_;
+  std::shared_ptr<ShmClientWindow> window_;
   std::atomic<uint64_t> started_{0};
   std::atomic<bool> ended_{false};
   uint64_t good_gets_ = 0;
@@ -214,6 +225,9 @@ TEST_F(HostileRequestsTest, EveryRequestIsRefusedAndNothingIsLeftBehind) {
   EXPECT_GE(tally.total(), requests_wanted);
   EXPECT_EQ(tally.kinds(), HostileKinds().size());
   EXPECT_EQ(bad_gets_, 0u);
+  const auto window = window_->memory();
+  EXPECT_EQ(std::count(window.begin(), window.end(), kUntouched), ptrdiff_t{kWindowBytes});
+  EXPECT_TRUE(window_->alive());
   EXPECT_GE(good_gets_, requests_wanted / 200);
   EXPECT_LE(resident_peak_, before.resident_memory_bytes() + kResidentGrowthMax);
   EXPECT_TRUE(BudgetsAreBack()) << after.ShortDebugString();

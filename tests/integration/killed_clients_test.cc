@@ -74,7 +74,7 @@ uint32_t GetRight(Client& client, const Space& space, uint32_t chain, uint32_t l
 
 // A client process: transfers until it is killed.
 int RunChild(const std::string& verb, const std::string& address, uint64_t number) {
-  const auto client = Client::Connect({.address = address}).value();
+  const auto client = Client::Connect({.plane = PlaneChoice::kInline, .address = address}).value();
   const Space space = RegisterOn(*client);
   if (verb == "put") {
     std::vector<std::vector<PutBlock>> chains;

@@ -28,9 +28,11 @@ class ServerProcess : public ChildProcess {
       std::abort();
     }
     address_ = ready.value("listen", "");
+    metrics_address_ = ready.value("metrics", "");
   }
 
   const std::string& address() const { return address_; }
+  const std::string& metrics_address() const { return metrics_address_; }
   void Terminate() const { Signal(SIGTERM); }
 
  private:
@@ -48,6 +50,7 @@ class ServerProcess : public ChildProcess {
   }
 
   std::string address_;
+  std::string metrics_address_;
 };
 
 }  // namespace larder::testing

@@ -112,5 +112,56 @@ TEST(FrameReceiverTest, BytesPastTheFrameAreRefused) {
   EXPECT_FALSE(sample.Receive(sample.frame, 1000));
 }
 
+TEST(FrameReceiverTest, LeavesARawFrameWithoutGapsWhereItArrives) {
+  Sample sample;
+  sample.shape.head_dim_k = sample.shape.head_dim_v = 32;  // streams of a multiple of 64 bytes
+  sample.shape.tokens = sample.expected.shape.tokens = 8;
+  sample.expected.shape = sample.shape;
+  std::mt19937_64 random(2);
+  sample.raw = testing::RandomBytes(random, *RawBytes(sample.shape));
+  FrameIdentity identity;
+  identity.space_digest = sample.expected.space_digest;
+  identity.manifest_digest = sample.expected.manifest_digest;
+  identity.prefix_hash = sample.expected.hash.bytes;
+  identity.prefix_hash_bytes = sample.expected.hash.size;
+  sample.frame = BuildRawFrameHeader(identity, sample.shape, sample.raw);
+  const size_t header = sample.frame.size();
+  sample.frame.insert(sample.frame.end(), sample.raw.begin(), sample.raw.end());
+  for (const size_t piece : {size_t{1}, size_t{100}, sample.frame.size()}) {
+    FrameReceiver receiver(sample.expected, sample.frame.size(), {}, sample.coders,
+                           {.contiguous = true, .view = true});
+    uint32_t layers = 0;
+    for (size_t at = 0; at < sample.frame.size(); at += piece) {
+      const auto step = std::min(piece, sample.frame.size() - at);
+      EXPECT_TRUE(receiver.Write(std::span(sample.frame).subspan(at, step)));
+      EXPECT_GE(receiver.layers_ready(), layers);
+      layers = receiver.layers_ready();
+    }
+    ASSERT_TRUE(receiver.Finish());
+    EXPECT_EQ(layers, 3u);
+    EXPECT_EQ(receiver.view().data(), sample.frame.data() + header);
+    EXPECT_EQ(receiver.view().size(), sample.raw.size());
+    EXPECT_EQ(receiver.view_memory(), nullptr);
+  }
+  sample.frame[header + 7] ^= std::byte{1};
+  FrameReceiver receiver(sample.expected, sample.frame.size(), {}, sample.coders,
+                         {.contiguous = true, .view = true});
+  receiver.Write(sample.frame);
+  EXPECT_FALSE(receiver.Finish());
+}
+
+TEST(FrameReceiverTest, AViewOfAFrameWithGapsIsACopy) {
+  Sample sample;
+  for (const bool contiguous : {false, true}) {
+    FrameReceiver receiver(sample.expected, sample.frame.size(), {}, sample.coders,
+                           {.contiguous = contiguous, .view = true});
+    receiver.Write(sample.frame);
+    ASSERT_TRUE(receiver.Finish());
+    EXPECT_TRUE(std::equal(receiver.view().begin(), receiver.view().end(), sample.raw.begin(),
+                           sample.raw.end()));
+    EXPECT_EQ(receiver.view_memory().get(), receiver.view().data());
+  }
+}
+
 }  // namespace
 }  // namespace larder

@@ -1,0 +1,159 @@
+// The part of Client that chooses between planes.
+#include <algorithm>
+#include <utility>
+
+#include "client/client_impl.h"
+#include "client/window_get.h"
+#include "client/window_put.h"
+#include "proto/contract/errors.h"
+
+namespace larder {
+
+std::optional<OpenWindow> Client::Impl::WindowOrInline(SystemTime deadline,
+                                                       const Channel::Report& report) {
+  Plane& plane = channel_->plane();
+  OpenWindow open = plane.Current();
+  if (open) return open;
+  if (plane.WantsNegotiation()) Renegotiate(deadline);
+  if (!plane.insists()) {
+    plane.CountCall(false);
+    return OpenWindow{};
+  }
+  report(ServerUnreachable(channel_->options().address, "its window is being opened again"));
+  return std::nullopt;
+}
+
+// Asks the server anew what it offers, in the background.
+void Client::Impl::Renegotiate(SystemTime deadline) {
+  CallUnary<v1::CapabilitiesResponse>(
+      channel_, deadline, v1::CapabilitiesRequest(),
+      [stub = channel_->cache().async()](auto... arguments) { stub->Capabilities(arguments...); },
+      [self = shared_from_this()](absl::StatusOr<v1::CapabilitiesResponse> capabilities) {
+        Plane& plane = self->channel_->plane();
+        if (capabilities.ok()) {
+          plane.Negotiate(*capabilities).IgnoreError();  // its status() has the reason
+        } else {
+          plane.GiveUp();
+        }
+      });
+}
+
+void Client::Impl::StartGet(std::shared_ptr<GetWork> work, SystemTime deadline,
+                            Channel::Report report) {
+  const auto open = WindowOrInline(deadline, report);
+  if (!open) return;
+  if (*open) {
+    StartWindowGet(channel_, *open, std::move(work), deadline, std::move(report));
+  } else if (work->prefix) {
+    work->prefix_without_room = true;
+    work->pending.clear();
+    report(absl::OkStatus());
+  } else {
+    larder::StartGet(channel_, std::move(work), deadline, std::move(report));
+  }
+}
+
+void Client::Impl::StartPut(std::shared_ptr<PutWork> work, SystemTime deadline,
+                            Channel::Report report) {
+  const auto open = WindowOrInline(deadline, report);
+  if (!open) return;
+  if (*open) {
+    StartWindowPut(channel_, *open, std::move(work), deadline, std::move(report));
+  } else {
+    larder::StartPut(channel_, std::move(work), deadline, std::move(report));
+  }
+}
+
+void Client::Impl::RunGet(std::shared_ptr<GetWork> work, SystemTime deadline,
+                          Channel::Report done) {
+  const auto self = shared_from_this();
+  const Channel::Attempt attempt = [self, work, deadline](Channel::Report report) {
+    self->StartGet(work, deadline, std::move(report));
+  };
+  RunRegistered(work->space.id, deadline, attempt,
+                [self, work, attempt, deadline, done = std::move(done)](absl::Status status) {
+                  if (!status.ok() || work->pending.empty()) {
+                    done(std::move(status));
+                    return;
+                  }
+                  work->verify_at_server = true;
+                  self->channel_->Run(deadline, attempt, done);
+                });
+}
+
+namespace {
+
+// Runs a get and does its receiving on this thread.
+template <typename Run>
+absl::Status RunHelped(const std::shared_ptr<GetWork>& work, Run run) {
+  const auto helper = std::make_shared<CallHelper>();
+  const auto result = std::make_shared<absl::Status>();
+  work->helper = helper;
+  run([helper, result](absl::Status status) {
+    *result = std::move(status);
+    helper->End();
+  });
+  helper->HelpUntilEnd();
+  return *result;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<GetResult>> Client::Get(const Space& space,
+                                                   std::span<const GetBlock> blocks,
+                                                   const GetOptions& options) {
+  if (absl::Status status = CheckGet(space, blocks); !status.ok()) return status;
+  const auto work = GetWorkOf(space, blocks, options);
+  const absl::Status status = RunHelped(work, [&](Channel::Report done) {
+    impl_->RunGet(work, DeadlineOf(options), std::move(done));
+  });
+  if (!status.ok()) return status;
+  return std::move(work->results);
+}
+
+absl::StatusOr<PrefixResult> Client::GetPrefix(const Space& space, std::span<const GetBlock> blocks,
+                                               const PrefixOptions& options) {
+  if (absl::Status status = CheckGet(space, blocks); !status.ok()) return status;
+  const auto work = GetWorkOf(space, blocks, options);
+  work->prefix = true;
+  work->lease_ttl = options.lease_ttl;
+  const absl::Status status = RunHelped(work, [&](Channel::Report done) {
+    impl_->RunGet(work, DeadlineOf(options), std::move(done));
+  });
+  if (!status.ok()) return status;
+  PrefixResult result;
+  result.lease_id = work->lease_id;
+  if (work->prefix_without_room) {
+    std::vector<PrefixHash> hashes;
+    for (const GetBlock& block : blocks) hashes.push_back(block.hash);
+    LookupOptions lookup;
+    lookup.timeout = options.timeout;
+    lookup.fidelity_min = options.fidelity_min;
+    lookup.lease_ttl = options.lease_ttl;
+    const auto found = Lookup(space, hashes, lookup);
+    if (!found.ok()) return found.status();
+    result.lease_id = found->lease_id;
+    result.miss_reason = found->miss_reason;
+    if (found->blocks.empty()) return result;
+    GetOptions get = options;
+    get.lease_id = found->lease_id;
+    auto got = Get(space, blocks.first(found->blocks.size()), get);
+    if (!got.ok()) return got.status();
+    result.blocks = *std::move(got);
+  } else {
+    result.blocks = std::move(work->results);
+  }
+  const auto miss = std::find_if(result.blocks.begin(), result.blocks.end(),
+                                 [](const GetResult& block) { return !block.hit; });
+  if (miss != result.blocks.end()) result.miss_reason = miss->miss_reason;
+  result.blocks.erase(miss, result.blocks.end());
+  return result;
+}
+
+std::shared_ptr<std::byte> Client::AllocateBlock(uint64_t bytes) {
+  return impl_->channel()->plane().Allocate(bytes);
+}
+
+PlaneStatus Client::plane() const { return impl_->channel()->plane().status(); }
+
+}  // namespace larder

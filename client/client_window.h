@@ -1,0 +1,52 @@
+// The client's side of a window: memory that a server writes into and reads from, and what keeps it open.
+// Internal to the client library.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "client/client.h"
+
+namespace larder {
+
+// Part of a window.
+struct WindowSpan {
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
+// Thread-safe. The memory stays mapped as long as the object lives, also after Disconnect: views into it may
+// outlive the window.
+class ClientWindow {
+ public:
+  virtual ~ClientWindow() = default;
+  ClientWindow(const ClientWindow&) = delete;
+  ClientWindow& operator=(const ClientWindow&) = delete;
+
+  virtual PlaneKind plane() const = 0;
+  virtual std::span<std::byte> memory() const = 0;
+  virtual std::string_view id() const = 0;
+  // Whether the server still has it, as far as can be told without asking. Cheap.
+  virtual bool alive() const = 0;
+  // Whether the server tells progress slots (shm_window.h) while it writes.
+  virtual bool tells_progress() const = 0;
+
+  // A call over these spans, one per block, is about to be sent; returns the tag it carries. `get`: the server
+  // will write them, else read them.
+  virtual uint64_t BeginCall(std::span<const WindowSpan> spans, bool get) = 0;
+  // The call was answered with OK: returns when every byte of a get has arrived, false when that can not be.
+  virtual bool FinishCall(uint64_t tag) = 0;
+  // The call ended otherwise.
+  virtual void AbandonCall(uint64_t tag) = 0;
+
+  // Tells the server that the client is done with it; its transfers over the window end.
+  virtual void Disconnect() = 0;
+
+ protected:
+  ClientWindow() = default;
+};
+
+}  // namespace larder

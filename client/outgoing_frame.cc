@@ -1,0 +1,48 @@
+#include "client/outgoing_frame.h"
+
+#include <array>
+
+#include "kernels/format/frame.h"
+
+namespace larder {
+namespace {
+
+constexpr std::array<std::byte, kFrameAlignment> kPadding{};
+
+FrameIdentity IdentityOf(const Space& space, const PutBlock& block) {
+  FrameIdentity identity;
+  identity.space_digest = space.digest;
+  identity.manifest_digest = space.manifest_digest;
+  identity.prefix_hash = block.hash.bytes;
+  identity.prefix_hash_bytes = block.hash.size;
+  identity.parent_hash = block.parent.bytes;
+  identity.parent_hash_bytes = block.parent.size;
+  identity.token_begin = block.token_begin;
+  return identity;
+}
+
+}  // namespace
+
+KvShape ShapeOf(const Space& space, const PutBlock& block) {
+  KvShape shape = space.shape;
+  if (block.tokens != 0) shape.tokens = block.tokens;
+  return shape;
+}
+
+OutgoingFrame Frame(const Space& space, const PutBlock& block) {
+  const KvShape shape = ShapeOf(space, block);
+  const std::span<const std::byte> raw(block.raw.get(), block.raw_bytes);
+  auto header = std::make_shared<const std::vector<std::byte>>(
+      BuildRawFrameHeader(IdentityOf(space, block), shape, raw));
+  OutgoingFrame frame;
+  frame.frame_bytes = RawFrameBytes(shape);
+  frame.pieces.push_back({*header, header});
+  for (const RawStream& stream : RawStreams(shape)) {
+    frame.pieces.push_back({raw.subspan(stream.offset, stream.bytes), block.raw});
+    const uint64_t padding = AlignFrame(stream.bytes) - stream.bytes;
+    if (padding > 0) frame.pieces.push_back({std::span(kPadding).first(padding), nullptr});
+  }
+  return frame;
+}
+
+}  // namespace larder

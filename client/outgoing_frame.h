@@ -1,0 +1,30 @@
+// The frame of a block to be put, as memory that is already there. Internal to the client library.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "client/client.h"
+
+namespace larder {
+
+// The header region, then stream and padding in turn.
+struct OutgoingFrame {
+  struct Piece {
+    std::span<const std::byte> bytes;
+    std::shared_ptr<const void> owner;
+  };
+  std::vector<Piece> pieces;
+  uint64_t frame_bytes = 0;
+};
+
+// The block's own shape: the space's with the tokens it holds.
+KvShape ShapeOf(const Space& space, const PutBlock& block);
+
+// One pass over the block, for its checksums.
+OutgoingFrame Frame(const Space& space, const PutBlock& block);
+
+}  // namespace larder

@@ -1,0 +1,46 @@
+// A window of shared memory: a sealed memfd and the connection that keeps it open. Internal to the client
+// library.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/client_window.h"
+
+namespace larder {
+
+class ShmClientWindow final : public ClientWindow {
+ public:
+  // Opens a window of `bytes` (whole pages) at the server's local socket. UNAVAILABLE when it can not be
+  // reached from here (another host, container or network namespace), FAILED_PRECONDITION when another user
+  // serves it, else the server's own refusal. Blocks for at most kConnectTimeoutMs.
+  static absl::StatusOr<std::shared_ptr<ShmClientWindow>> Open(std::string_view socket_name,
+                                                               std::string_view client_id,
+                                                               uint64_t bytes, bool touch);
+  static constexpr int kConnectTimeoutMs = 2000;
+  ~ShmClientWindow() override;
+
+  PlaneKind plane() const override { return PlaneKind::kShm; }
+  std::span<std::byte> memory() const override { return {memory_, bytes_}; }
+  std::string_view id() const override { return id_; }
+  bool alive() const override;
+  bool tells_progress() const override { return true; }
+  uint64_t BeginCall(std::span<const WindowSpan>, bool) override { return 0; }
+  bool FinishCall(uint64_t) override { return true; }
+  void AbandonCall(uint64_t) override {}
+  void Disconnect() override;
+
+ private:
+  ShmClientWindow(int socket, std::byte* memory, uint64_t bytes)
+      : socket_(socket), memory_(memory), bytes_(bytes) {}
+
+  const int socket_;
+  std::atomic<bool> disconnected_{false};
+  std::byte* const memory_;
+  const uint64_t bytes_;
+  std::string id_;
+};
+
+}  // namespace larder

@@ -1,0 +1,399 @@
+#include "client/window_get.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <climits>
+#include <cstring>
+#include <ctime>
+#include <deque>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "client/plane.h"
+#include "client/unary_call.h"
+#include "larder/v1/window.grpc.pb.h"
+#include "proto/contract/convert.h"
+#include "proto/contract/errors.h"
+#include "proto/contract/grpc_status.h"
+#include "proto/contract/shm_window.h"
+
+namespace larder {
+namespace {
+
+// Blocks of one request: 48 bytes each, well under gRPC's 4 MiB.
+constexpr size_t kBatchBlocksMax = 16'384;
+// While a block is on its way its next step is 10 us off: sleeping would cost more than that.
+constexpr int kSpins = 2'000;
+// A wake-up is never lost for longer.
+constexpr long kSleepNanoseconds = 5'000'000;
+
+void Sleep(std::atomic<uint32_t>* word, uint32_t seen) {
+  const timespec timeout{0, kSleepNanoseconds};
+  ::syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, nullptr, 0);
+}
+void WakeAll(std::atomic<uint32_t>* word) {
+  ::syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+}
+void Pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+// The server answered: no transfer of the call touches the window any more. Other codes also come from gRPC
+// itself.
+bool IsAnswer(const absl::Status& status) {
+  return status.ok() || status.code() == absl::StatusCode::kFailedPrecondition ||
+         status.code() == absl::StatusCode::kInvalidArgument;
+}
+
+// One block of the batch that is under way.
+struct Arriving {
+  uint32_t index = 0;  // in the work
+  WindowSpan span;
+  ExpectedFrame expected;
+  std::optional<FrameReceiver> receiver;
+  std::optional<LayersTeller> teller;
+  uint64_t frame_bytes = 0;
+  uint64_t fed = 0;
+};
+
+// One attempt. Two threads meet in it: the one that receives blocks (the helper, or the answer's), and the
+// answer's. Whoever is through last goes on alone.
+class WindowGet : public std::enable_shared_from_this<WindowGet> {
+ public:
+  WindowGet(std::shared_ptr<Channel> channel, OpenWindow open, std::shared_ptr<GetWork> work,
+            SystemTime deadline, Channel::Report report)
+      : channel_(std::move(channel)),
+        open_(std::move(open)),
+        work_(std::move(work)),
+        deadline_(deadline),
+        report_(std::move(report)),
+        todo_(work_->pending.begin(), work_->pending.end()) {}
+
+  void NextBatch();
+
+ private:
+  bool TakeRoom();
+  void Send();
+  void OnAnswer(const absl::Status& status);
+  void Receive();
+  void ReceiveBlock(size_t position);
+  void Feed(Arriving& block, uint64_t frame_bytes, uint64_t available);
+  void AwaitMore(ProgressSlot& slot, uint32_t seen, bool begun);
+  void MeetUp();
+  void Conclude();
+  absl::Status TakeAnswers();
+  void TakeAnswer(Arriving& block, const v1::WindowGetResult& answer);
+  void GiveRoomBack();
+  void GoInline();
+  ProgressSlot& SlotAt(size_t position) const {
+    std::byte* const slots = open_.window->memory().data() + slots_.offset;
+    return reinterpret_cast<ProgressSlot*>(slots)[position];
+  }
+
+  const std::shared_ptr<Channel> channel_;
+  const OpenWindow open_;
+  const std::shared_ptr<GetWork> work_;
+  const SystemTime deadline_;
+  Channel::Report report_;
+  std::deque<uint32_t> todo_;
+  std::map<uint32_t, uint64_t> needed_;  // range sizes of frames that were too large
+  std::vector<uint32_t> damaged_;
+
+  // The batch under way.
+  std::deque<Arriving> blocks_;
+  WindowSpan slots_;
+  uint64_t tag_ = 0;
+  v1::GetToWindowRequest request_;
+  v1::GetToWindowResponse response_;
+  absl::Status answer_;
+  std::atomic<bool> answered_{false};
+  std::atomic<std::atomic<uint32_t>*> sleeping_on_{nullptr};
+  std::atomic<int> meeting_{0};
+};
+
+void WindowGet::NextBatch() {
+  if (todo_.empty()) {
+    work_->pending = std::move(damaged_);
+    report_(absl::OkStatus());
+    return;
+  }
+  if (!TakeRoom()) {
+    GoInline();
+    return;
+  }
+  channel_->plane().CountCall(true);
+  Send();
+}
+
+// Ranges for the next blocks, as many as fit; all of them for a prefix.
+bool WindowGet::TakeRoom() {
+  const size_t count = std::min(todo_.size(), kBatchBlocksMax);
+  const auto slots = open_.ranges->Take(count * sizeof(ProgressSlot));
+  if (!slots) return false;
+  slots_ = *slots;
+  const uint64_t raw_frame_bytes = RawFrameBytes(work_->space.shape);
+  while (blocks_.size() < count) {
+    const uint32_t index = todo_.front();
+    const auto needed = needed_.find(index);
+    const auto span =
+        open_.ranges->Take(needed == needed_.end() ? raw_frame_bytes : needed->second);
+    if (!span) break;
+    Arriving& block = blocks_.emplace_back();
+    block.index = index;
+    block.span = *span;
+    todo_.pop_front();
+  }
+  if (!blocks_.empty() && (!work_->prefix || todo_.empty())) return true;
+  open_.ranges->Free(slots_);
+  for (auto it = blocks_.rbegin(); it != blocks_.rend(); ++it) {
+    open_.ranges->Free(it->span);
+    todo_.push_front(it->index);
+  }
+  blocks_.clear();
+  return false;
+}
+
+void WindowGet::GoInline() {
+  if (work_->prefix) {
+    work_->prefix_without_room = true;
+    work_->pending.clear();
+    report_(absl::OkStatus());
+    return;
+  }
+  channel_->plane().CountCall(false);
+  work_->pending.assign(todo_.begin(), todo_.end());
+  StartGet(channel_, work_, deadline_,
+           [work = work_, damaged = std::move(damaged_),
+            report = std::move(report_)](absl::Status status) {
+             work->pending.insert(work->pending.end(), damaged.begin(), damaged.end());
+             report(std::move(status));
+           });
+}
+
+void WindowGet::Send() {
+  std::vector<uint32_t> indices;
+  std::vector<WindowSpan> spans;
+  request_.Clear();
+  response_.Clear();
+  for (const Arriving& block : blocks_) {
+    indices.push_back(block.index);
+    spans.push_back(block.span);
+    v1::WindowRange* const target = request_.add_targets();
+    target->set_offset(block.span.offset);
+    target->set_bytes(block.span.bytes);
+  }
+  *request_.mutable_get() = RequestOf(*work_, indices);
+  request_.set_window_id(std::string(open_.window->id()));
+  request_.set_prefix(work_->prefix);
+  if (work_->lease_ttl.count() > 0) {
+    *request_.mutable_lease_ttl() = DurationToWire(work_->lease_ttl);
+  }
+  const bool overlaps = open_.window->tells_progress() && work_->helper != nullptr;
+  std::memset(open_.window->memory().data() + slots_.offset, 0, slots_.bytes);
+  if (open_.window->tells_progress()) request_.set_progress_offset(slots_.offset);
+  tag_ = open_.window->BeginCall(spans, true);
+  request_.set_tag(tag_);
+  answered_.store(false, std::memory_order_relaxed);
+  meeting_.store(overlaps ? 2 : 1, std::memory_order_relaxed);
+  const auto self = shared_from_this();
+  if (overlaps) {
+    work_->helper->Offer([self] {
+      self->Receive();
+      self->MeetUp();
+    });
+  }
+  StartUnary(
+      *channel_, deadline_, &request_, &response_,
+      [self](absl::Status status) { self->OnAnswer(status); },
+      [this](auto... arguments) { channel_->windows().async()->GetToWindow(arguments...); });
+}
+
+void WindowGet::OnAnswer(const absl::Status& status) {
+  answer_ = status;
+  answered_.store(true);
+  if (std::atomic<uint32_t>* const word = sleeping_on_.load()) WakeAll(word);
+  MeetUp();
+}
+
+void WindowGet::MeetUp() {
+  if (meeting_.fetch_sub(1, std::memory_order_acq_rel) == 1) Conclude();
+}
+
+// Block after block, as far as the server tells.
+void WindowGet::Receive() {
+  for (size_t position = 0; position < blocks_.size(); ++position) ReceiveBlock(position);
+}
+
+void WindowGet::ReceiveBlock(size_t position) {
+  Arriving& block = blocks_[position];
+  ProgressSlot& slot = SlotAt(position);
+  while (true) {
+    const bool last_look = answered_.load(std::memory_order_acquire);
+    const uint32_t state = slot.state.load(std::memory_order_acquire);
+    const bool begun = (state & ProgressSlot::kBegun) != 0;
+    if (begun) {
+      const uint64_t frame_bytes = slot.frame_bytes.load(std::memory_order_relaxed);
+      const uint64_t available = (state & ProgressSlot::kUnitsMask) * ProgressSlot::kUnitBytes;
+      Feed(block, frame_bytes, std::min(available, frame_bytes));
+    }
+    if ((state & ProgressSlot::kEnded) != 0 || last_look) return;
+    AwaitMore(slot, state, begun);
+  }
+}
+
+void WindowGet::Feed(Arriving& block, uint64_t frame_bytes, uint64_t available) {
+  if (frame_bytes > block.span.bytes || available <= block.fed) return;
+  if (!block.receiver) {
+    block.frame_bytes = frame_bytes;
+    block.expected = ExpectedOf(*work_, block.index);
+    const auto destination = work_->blocks[block.index].destination;
+    block.receiver.emplace(block.expected, frame_bytes, destination, channel_->coders(),
+                           FrameReceiver::Options{.contiguous = true, .view = destination.empty()});
+    block.teller.emplace(work_->options);
+  }
+  if (block.frame_bytes != frame_bytes) return;
+  const std::byte* const frame = open_.window->memory().data() + block.span.offset;
+  block.receiver->Write({frame + block.fed, available - block.fed});
+  block.fed = available;
+  block.teller->Tell(block.index, block.receiver->layers_ready());
+}
+
+void WindowGet::AwaitMore(ProgressSlot& slot, uint32_t seen, bool begun) {
+  for (int i = 0; begun && i < kSpins; ++i) {
+    if (slot.state.load(std::memory_order_relaxed) != seen) return;
+    Pause();
+  }
+  slot.waiters.store(1);
+  sleeping_on_.store(&slot.state);
+  if (!answered_.load() && slot.state.load() == seen) Sleep(&slot.state, seen);
+  sleeping_on_.store(nullptr);
+  slot.waiters.store(0, std::memory_order_relaxed);
+}
+
+void WindowGet::Conclude() {
+  absl::Status status = answer_;
+  if (status.ok() && !open_.window->FinishCall(tag_)) {
+    status = ServerUnreachable(channel_->options().address, "the window's transfers broke off");
+  } else if (!status.ok()) {
+    open_.window->AbandonCall(tag_);
+  }
+  if (status.ok()) status = TakeAnswers();
+  GiveRoomBack();
+  if (status.ok()) {
+    NextBatch();
+  } else {
+    std::exchange(report_, nullptr)(std::move(status));
+  }
+}
+
+absl::Status WindowGet::TakeAnswers() {
+  if (response_.results_size() != static_cast<int>(blocks_.size())) {
+    return Bug("the server's GetToWindowResponse does not answer every block");
+  }
+  if (work_->prefix) {
+    work_->prefix = false;  // what is asked for again is a plain get under this lease
+    work_->lease_id = response_.lease_id();
+    work_->options.lease_id = work_->lease_id;
+  }
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    TakeAnswer(blocks_[i], response_.results(static_cast<int>(i)));
+  }
+  return absl::OkStatus();
+}
+
+void WindowGet::TakeAnswer(Arriving& block, const v1::WindowGetResult& answer) {
+  GetResult& result = work_->results[block.index];
+  result = {};
+  if (answer.outcome() == v1::GET_OUTCOME_TOO_LARGE && answer.frame_bytes() > block.span.bytes) {
+    needed_[block.index] = answer.frame_bytes();
+    todo_.push_back(block.index);
+    return;
+  }
+  if (answer.outcome() != v1::GET_OUTCOME_HIT) {
+    result.miss_reason = MissReasonFromWire(answer.miss_reason());
+    return;
+  }
+  result.frame_bytes = answer.frame_bytes();
+  Feed(block, answer.frame_bytes(), answer.frame_bytes());
+  if (!block.receiver || block.fed != answer.frame_bytes() || !block.receiver->Finish()) {
+    result.miss_reason = MissReason::kCorrupt;
+    damaged_.push_back(block.index);
+    return;
+  }
+  TakeResult(*block.receiver, *work_, result);
+  if (!result.view.empty() && result.owner == nullptr) {
+    result.owner = HoldRange(open_, block.span);  // the view keeps its range
+    block.span = {};
+  }
+}
+
+// What the call's transfers can not touch any more is free; the rest is retired until its slot says so.
+void WindowGet::GiveRoomBack() {
+  const bool proven = IsAnswer(answer_);
+  bool slots_free = proven;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (blocks_[i].span.bytes == 0) continue;
+    if (proven) {
+      open_.ranges->Free(blocks_[i].span);
+    } else {
+      // The slots stay with the last range that needs one.
+      ProgressSlot* const slot = &SlotAt(i);
+      const bool tells = open_.window->tells_progress();
+      open_.ranges->Retire(blocks_[i].span, [slot, tells] {
+        return tells && (slot->state.load(std::memory_order_acquire) & ProgressSlot::kEnded) != 0;
+      });
+    }
+  }
+  if (slots_free) open_.ranges->Free(slots_);
+  if (!slots_free) {
+    std::vector<ProgressSlot*> slots;
+    for (size_t i = 0; i < blocks_.size(); ++i) slots.push_back(&SlotAt(i));
+    open_.ranges->Retire(slots_, [slots, tells = open_.window->tells_progress()] {
+      return tells && std::all_of(slots.begin(), slots.end(), [](const ProgressSlot* slot) {
+               return (slot->state.load(std::memory_order_acquire) & ProgressSlot::kEnded) != 0;
+             });
+    });
+  }
+  blocks_.clear();
+}
+
+}  // namespace
+
+void CallHelper::Offer(std::function<void()> work) {
+  std::lock_guard lock(mutex_);
+  work_ = std::move(work);
+  changed_.notify_one();
+}
+
+void CallHelper::End() {
+  std::lock_guard lock(mutex_);
+  ended_ = true;
+  changed_.notify_one();
+}
+
+void CallHelper::HelpUntilEnd() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return ended_ || work_ != nullptr; });
+    if (work_ == nullptr) return;
+    const auto work = std::exchange(work_, nullptr);
+    lock.unlock();
+    work();
+    lock.lock();
+  }
+}
+
+void StartWindowGet(const std::shared_ptr<Channel>& channel, const OpenWindow& open,
+                    std::shared_ptr<GetWork> work, SystemTime deadline, Channel::Report report) {
+  std::make_shared<WindowGet>(channel, open, std::move(work), deadline, std::move(report))
+      ->NextBatch();
+}
+
+}  // namespace larder

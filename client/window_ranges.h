@@ -1,0 +1,52 @@
+// Which parts of a window are in use: first fit, so that the same warm pages serve again and again. Internal
+// to the client library.
+//
+// A range whose transfer may still touch it (its call ended without an answer) is retired, not free: it comes
+// back when `proven` says so, or with the whole window. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "client/client_window.h"
+
+namespace larder {
+
+class WindowRanges {
+ public:
+  static constexpr uint64_t kAlignment = 4096;  // ranges share no page
+
+  explicit WindowRanges(uint64_t bytes) { free_.emplace(0, bytes / kAlignment * kAlignment); }
+
+  // nullopt when no free stretch is long enough. `bytes` > 0; the span has that many, its range more.
+  std::optional<WindowSpan> Take(uint64_t bytes);
+  void Free(const WindowSpan& span);
+  // As Free, as soon as `proven` returns true: it is asked whenever room is short.
+  void Retire(const WindowSpan& span, std::function<bool()> proven);
+
+  uint64_t used_bytes() const;
+  uint64_t retired_bytes() const;
+
+ private:
+  static uint64_t Rounded(uint64_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  std::optional<WindowSpan> TakeLocked(uint64_t bytes);
+  void FreeLocked(const WindowSpan& span);
+  void SweepLocked();
+
+  struct Retired {
+    WindowSpan span;
+    std::function<bool()> proven;
+  };
+  mutable std::mutex mutex_;
+  std::map<uint64_t, uint64_t> free_;  // offset -> bytes, never adjacent
+  std::vector<Retired> retired_;
+  uint64_t used_bytes_ = 0;
+};
+
+}  // namespace larder

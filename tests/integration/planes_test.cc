@@ -1,0 +1,261 @@
+// Blocks through windows: a whole server and real clients in one process.
+#include <cstring>
+#include <future>
+#include <random>
+#include <thread>
+
+#include "client/client.h"
+#include "gtest/gtest.h"
+#include "server/server.h"
+#include "tests/integration/known_blocks.h"
+
+namespace larder {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::IsKnown;
+using testing::KnownChain;
+using testing::KnownHash;
+
+constexpr uint32_t kLayers = 8;
+constexpr uint32_t kRowBytes = 2048;  // 256 KiB a block
+
+class PlanesTest : public ::testing::Test {
+ protected:
+  PlanesTest() { Start({}); }
+  void Start(server::Config config) {
+    client.reset();
+    server.reset();
+    config.listen = config.metrics_listen = "127.0.0.1:0";
+    config.dram_bytes = uint64_t{256} << 20;
+    config.codec = "raw";
+    server = server::Server::Start(config).value();
+  }
+  void Connect(ClientOptions options = {}, uint32_t row_bytes = kRowBytes) {
+    options.address = server->listen();
+    client = Client::Connect(options).value();
+    space = client->Register(testing::KnownManifest("m", kLayers, row_bytes), "default")->front();
+  }
+  void PutChain(uint32_t chain, uint32_t length) {
+    const auto results = client->Put(space, KnownChain(space, chain, length));
+    ASSERT_TRUE(results.ok()) << results.status();
+    for (const PutResult& result : *results) EXPECT_EQ(result.outcome, PutOutcome::kStored);
+  }
+  // Gets blocks 0..length-1 into memory of ours and checks every byte; how many hits.
+  size_t GetChain(uint32_t chain, uint32_t length, const GetOptions& options = {}) {
+    std::vector<std::vector<std::byte>> memory(length);
+    std::vector<GetBlock> blocks;
+    for (uint32_t i = 0; i < length; ++i) {
+      memory[i].resize(testing::RawBytesOf(space));
+      blocks.push_back({KnownHash(chain, i), memory[i]});
+    }
+    const auto results = client->Get(space, blocks, options);
+    EXPECT_TRUE(results.ok()) << results.status();
+    size_t hits = 0;
+    for (uint32_t i = 0; results.ok() && i < length; ++i) {
+      hits += (*results)[i].hit;
+      EXPECT_TRUE(!(*results)[i].hit || IsKnown(blocks[i].hash, memory[i])) << i;
+    }
+    return hits;
+  }
+
+  std::unique_ptr<server::Server> server;
+  std::unique_ptr<Client> client;
+  Space space;
+};
+
+TEST_F(PlanesTest, AClientOfThisHostTakesSharedMemoryByItself) {
+  Connect();
+  EXPECT_EQ(client->plane().plane, PlaneKind::kShm);
+  PutChain(1, 20);
+  EXPECT_EQ(GetChain(1, 22), 20u);
+  const PlaneStatus status = client->plane();
+  EXPECT_GE(status.window_calls, 2u);
+  EXPECT_EQ(status.inline_calls, 0u);
+  EXPECT_EQ(status.window_used_bytes, 0u);  // everything was given back
+}
+
+TEST_F(PlanesTest, BlocksWhoseStreamsNeedPaddingPass) {
+  Connect({}, 1001);
+  PutChain(1, 5);
+  EXPECT_EQ(GetChain(1, 5), 5u);
+  GetBlock block{KnownHash(1, 2), {}};
+  const auto results = client->Get(space, {&block, 1});
+  ASSERT_TRUE(results.ok() && results->front().hit);
+  EXPECT_TRUE(IsKnown(block.hash, results->front().view));
+  EXPECT_EQ(client->plane().window_used_bytes, 0u);  // gaps: the view is a copy
+}
+
+TEST_F(PlanesTest, EveryPlaneGivesTheSameBytesAndViews) {
+  Connect();
+  PutChain(1, 6);
+  for (const PlaneChoice plane : {PlaneChoice::kInline, PlaneChoice::kShm}) {
+    Connect({.plane = plane});
+    EXPECT_EQ(client->plane().plane,
+              plane == PlaneChoice::kShm ? PlaneKind::kShm : PlaneKind::kInline);
+    EXPECT_EQ(GetChain(1, 7), 6u);
+    std::vector<GetBlock> blocks;
+    for (uint32_t i = 0; i < 6; ++i) blocks.push_back({KnownHash(1, i), {}});
+    auto results = client->Get(space, blocks);
+    ASSERT_TRUE(results.ok()) << results.status();
+    EXPECT_EQ(client->plane().window_used_bytes > 0, plane == PlaneChoice::kShm);  // held by views
+    const auto kept = results->back();
+    results->clear();
+    EXPECT_TRUE(IsKnown(blocks[5].hash, kept.view));
+    client.reset();
+    EXPECT_TRUE(IsKnown(blocks[5].hash, kept.view));  // a view outlives its client
+  }
+}
+
+TEST_F(PlanesTest, PutsFromTheWindowWithoutACopy) {
+  Connect();
+  const uint64_t bytes = testing::RawBytesOf(space);
+  const auto memory = client->AllocateBlock(bytes);
+  testing::FillKnown(KnownHash(3, 0), {memory.get(), bytes});
+  const uint64_t used = client->plane().window_used_bytes;
+  EXPECT_GE(used, bytes);
+  PutBlock block{.hash = KnownHash(3, 0), .raw = memory, .raw_bytes = bytes};
+  const auto results = client->Put(space, {&block, 1});
+  ASSERT_TRUE(results.ok()) << results.status();
+  EXPECT_EQ(results->front().outcome, PutOutcome::kStored);
+  EXPECT_EQ(GetChain(3, 1), 1u);
+}
+
+TEST_F(PlanesTest, TellsLayersInOrderAndOnlyWhenTheirBytesStand) {
+  Connect();
+  PutChain(1, 4);
+  for (const PlaneChoice plane : {PlaneChoice::kInline, PlaneChoice::kShm}) {
+    Connect({.plane = plane});
+    const uint64_t bytes = testing::RawBytesOf(space);
+    std::vector<std::vector<std::byte>> memory(4, std::vector<std::byte>(bytes));
+    std::vector<GetBlock> blocks;
+    for (uint32_t i = 0; i < 4; ++i) blocks.push_back({KnownHash(1, i), memory[i]});
+    std::vector<uint32_t> told(4, 0);
+    GetOptions options;
+    options.on_layers = [&](size_t block, uint32_t layers) {
+      EXPECT_GT(layers, told[block]);
+      told[block] = layers;
+      std::vector<std::byte> expected(bytes);
+      testing::FillKnown(blocks[block].hash, expected);
+      EXPECT_EQ(std::memcmp(expected.data(), memory[block].data(), bytes / kLayers * layers), 0);
+    };
+    ASSERT_TRUE(client->Get(space, blocks, options).ok());
+    for (const uint32_t layers : told) EXPECT_EQ(layers, kLayers);
+  }
+}
+
+TEST_F(PlanesTest, ABatchLargerThanTheWindowPassesInTurns) {
+  Connect({.window = {.bytes = 1 << 20}});
+  PutChain(1, 20);
+  EXPECT_EQ(GetChain(1, 20), 20u);
+  EXPECT_EQ(client->plane().inline_calls, 0u);
+  EXPECT_GE(client->plane().window_calls, 10u);
+}
+
+TEST_F(PlanesTest, WhatHasNoRoomInTheWindowGoesInlineAndIsCounted) {
+  Connect({.window = {.bytes = 64 << 10}});
+  PutChain(1, 3);
+  EXPECT_EQ(GetChain(1, 3), 3u);
+  EXPECT_GE(client->plane().inline_calls, 2u);
+  const auto prefix = client->GetPrefix(space, std::vector<GetBlock>{{KnownHash(1, 0), {}}});
+  ASSERT_TRUE(prefix.ok());
+  EXPECT_EQ(prefix->blocks.size(), 1u);
+}
+
+TEST_F(PlanesTest, SaysWhyThereIsNoSharedMemoryAndInsistsWhenToldTo) {
+  Start({.shm = false});
+  Connect();
+  EXPECT_EQ(client->plane().plane, PlaneKind::kInline);
+  EXPECT_NE(client->plane().reason.find("does not offer"), std::string::npos);
+  const auto insisting = Client::Connect({.plane = PlaneChoice::kShm, .address = server->listen()});
+  EXPECT_EQ(insisting.status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(PlanesTest, AWindowBeyondTheServersBoundIsRefusedWithItsReason) {
+  Start({.window_bytes_max = uint64_t{1} << 20});
+  Connect();
+  EXPECT_EQ(client->plane().plane, PlaneKind::kInline);
+  EXPECT_NE(client->plane().reason.find("window_bytes"), std::string::npos)
+      << client->plane().reason;
+  PutChain(1, 2);
+  EXPECT_EQ(GetChain(1, 2), 2u);
+}
+
+TEST_F(PlanesTest, AGetOfAPrefixIsOneCallWithItsLease) {
+  for (const PlaneChoice plane : {PlaneChoice::kInline, PlaneChoice::kShm}) {
+    Connect({.plane = plane});
+    if (plane == PlaneChoice::kInline) PutChain(1, 5);
+    std::vector<GetBlock> blocks;
+    for (uint32_t i = 0; i < 8; ++i) blocks.push_back({KnownHash(1, i), {}});
+    PrefixOptions options;
+    options.lease_ttl = std::chrono::seconds(30);
+    const auto prefix = client->GetPrefix(space, blocks, options);
+    ASSERT_TRUE(prefix.ok()) << prefix.status();
+    ASSERT_EQ(prefix->blocks.size(), 5u);
+    for (uint32_t i = 0; i < 5; ++i) EXPECT_TRUE(IsKnown(blocks[i].hash, prefix->blocks[i].view));
+    EXPECT_EQ(prefix->miss_reason, MissReason::kNeverSeen);
+    EXPECT_TRUE(*client->Release(prefix->lease_id));
+    const auto nothing = client->GetPrefix(space, std::span(blocks).subspan(6), options);
+    ASSERT_TRUE(nothing.ok()) << nothing.status();
+    EXPECT_TRUE(nothing->blocks.empty());
+    EXPECT_EQ(nothing->miss_reason, MissReason::kNeverSeen);
+    EXPECT_EQ(nothing->lease_id, "");
+  }
+}
+
+TEST_F(PlanesTest, ManyThreadsShareOneWindow) {
+  Connect({.window = {.bytes = 4 << 20}});
+  for (uint32_t chain = 0; chain < 8; ++chain) PutChain(chain, 4);
+  std::atomic<size_t> hits{0};
+  std::vector<std::thread> threads;
+  for (uint32_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (uint32_t round = 0; round < 20; ++round) hits += GetChain((t + round) % 8, 4);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(hits, 4u * 20 * 4);
+  EXPECT_EQ(client->plane().window_used_bytes, 0u);
+}
+
+TEST_F(PlanesTest, AsynchronousCallsUseTheWindowToo) {
+  Connect();
+  PutChain(1, 4);
+  std::vector<GetBlock> blocks;
+  for (uint32_t i = 0; i < 4; ++i) blocks.push_back({KnownHash(1, i), {}});
+  std::promise<absl::StatusOr<std::vector<GetResult>>> done;
+  client->GetAsync(space, blocks, {}, [&](auto results) { done.set_value(std::move(results)); });
+  const auto results = done.get_future().get();
+  ASSERT_TRUE(results.ok());
+  for (uint32_t i = 0; i < 4; ++i) EXPECT_TRUE(IsKnown(blocks[i].hash, (*results)[i].view));
+  EXPECT_EQ(client->plane().inline_calls, 0u);
+}
+
+TEST_F(PlanesTest, DeadlinesThatPassLeaveTheWindowUsable) {
+  Connect({.retries_max = 0});
+  PutChain(1, 64);
+  std::mt19937 random(5);
+  size_t over = 0;
+  for (int i = 0; i < 100; ++i) {
+    std::vector<GetBlock> blocks;
+    for (uint32_t b = 0; b < 64; ++b) blocks.push_back({KnownHash(1, b), {}});
+    GetOptions options;
+    options.timeout = milliseconds(1 + random() % 6);
+    const auto begin = std::chrono::steady_clock::now();
+    const auto results = client->Get(space, blocks, options);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+    if (!results.ok()) {
+      ++over;
+      EXPECT_EQ(results.status().code(), absl::StatusCode::kDeadlineExceeded) << results.status();
+      continue;
+    }
+    for (uint32_t b = 0; b < 64; ++b) {
+      EXPECT_TRUE(!(*results)[b].hit || IsKnown(blocks[b].hash, (*results)[b].view));
+    }
+  }
+  EXPECT_EQ(GetChain(1, 64), 64u);
+  std::printf("%zu of 100 gets passed their deadline\n", over);
+}
+
+}  // namespace
+}  // namespace larder

@@ -7,34 +7,13 @@
 // side by side, one code per byte. Pointers need no alignment, counts no multiple. Thread-safe.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/codec/polar_book.h"
 #include "kernels/codec/vector_ops.h"
 
 namespace larder {
-
-struct AngleBook {
-  unsigned bits = 0;
-  bool whole_circle = false;
-  unsigned bins = 0;                // of a quadrant: 2, 4 or 8
-  std::array<float, 7> tangents{};  // bins - 1 thresholds, ascending
-  std::array<float, 16> cosines{};  // of each bin's angle
-  std::array<float, 16> sines{};
-};
-
-// `tangents` and `cosines` of bins that mirror each other about pi/4.
-constexpr AngleBook MakeAngleBook(bool whole_circle, unsigned bins, std::array<float, 7> tangents,
-                                  std::array<float, 8> cosines) {
-  AngleBook book{bins == 2 ? 1u : bins == 4 ? 2u : 3u, whole_circle, bins, tangents, {}, {}};
-  if (whole_circle) book.bits += 2;
-  for (unsigned k = 0; k < bins; ++k) {
-    book.cosines[k] = cosines[k];
-    book.sines[k] = cosines[bins - 1 - k];
-  }
-  return book;
-}
 
 struct PolarOps {
   void (*split)(const float* pairs, size_t count, const AngleBook& book, float* radii,

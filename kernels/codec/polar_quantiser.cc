@@ -12,7 +12,7 @@
 namespace larder {
 namespace {
 
-constexpr unsigned kLevels = 4;
+constexpr unsigned kLevels = kPolarLevels;
 constexpr size_t kBlock = 16;
 
 // Bins of level 1 have equal width. Those above are Lloyd-Max for the density
@@ -52,24 +52,23 @@ constexpr AngleBook kQuadrant8[] = {
          0.527495896f, 0.41301422f}),
 };
 
-// `level` from 0.
-const AngleBook& BookOf(const CodecParams& params, unsigned level) {
-  if (level > 0) return (params.bits == 5 ? kQuadrant8 : kQuadrant4)[level - 1];
-  return params.bits == 3 ? kCircle2 : params.bits == 4 ? kCircle4 : kCircle8;
-}
-
 constexpr size_t WholeWords(size_t codes) { return (codes + 31) / 32 * 32; }
 
 // Where a level's codes begin in the tile; for kLevels, where the tile ends.
 uint64_t LevelBegin(const CodecParams& params, TileShape shape, unsigned level) {
   uint64_t at = AlignTile(shape.elements() / kBlock * 2);
   for (unsigned i = 0; i < level; ++i) {
-    at += PackedBytes(WholeWords(shape.elements() >> (i + 1)), BookOf(params, i).bits);
+    at += PackedBytes(WholeWords(shape.elements() >> (i + 1)), PolarBookOf(params, i).bits);
   }
   return at;
 }
 
 }  // namespace
+
+const AngleBook& PolarBookOf(const CodecParams& params, unsigned level) {
+  if (level > 0) return (params.bits == 5 ? kQuadrant8 : kQuadrant4)[level - 1];
+  return params.bits == 3 ? kCircle2 : params.bits == 4 ? kCircle4 : kCircle8;
+}
 
 bool PolarQuantiser::Accepts(const CodecParams& params, TileShape) const {
   return params.bits >= 3 && params.bits <= 5 && params.variant == 0 && params.group == 0 &&
@@ -94,7 +93,7 @@ bool PolarQuantiser::Encode(const QuantiserContext& context, uint32_t begin, uin
   const float* pairs = rows;
   float* level_radii = radii.data();
   for (unsigned level = 0; level < kLevels; ++level) {
-    const AngleBook& book = BookOf(params, level);
+    const AngleBook& book = PolarBookOf(params, level);
     const size_t angles = elements >> (level + 1), padded = WholeWords(angles);
     ops.split(pairs, angles, book, level_radii, codes.data());
     std::fill(codes.data() + angles, codes.data() + padded, uint8_t{0});
@@ -134,7 +133,7 @@ void PolarQuantiser::Decode(const QuantiserContext& context, uint32_t begin, uin
     level_radii[i] = FloatOfFp16(stored);
   }
   for (unsigned level = kLevels; level-- > 0;) {
-    const AngleBook& book = BookOf(params, level);
+    const AngleBook& book = PolarBookOf(params, level);
     const size_t angles = elements >> (level + 1);
     packing.unpack(reinterpret_cast<const uint8_t*>(in) + LevelBegin(params, context.shape, level) +
                        PackedBytes(begin * dim >> (level + 1), book.bits),

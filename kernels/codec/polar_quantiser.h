@@ -15,9 +15,13 @@
 // Oracle  polar_ops_scalar.cc.
 #pragma once
 
+#include "kernels/codec/polar_book.h"
 #include "kernels/codec/row_quantiser.h"
 
 namespace larder {
+
+// The book of level `level`, from 0, below kPolarLevels.
+const AngleBook& PolarBookOf(const CodecParams& params, unsigned level);
 
 class PolarQuantiser final : public RowQuantiser {
  public:

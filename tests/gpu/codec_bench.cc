@@ -82,7 +82,7 @@ Rates Measure(GpuMachine& machine, const Options& options, const StreamCodec& co
   const RunTiles layout = TilesAt(nullptr, run);
   const size_t tile_bytes = static_cast<size_t>(layout.block_stride) * run.blocks;
   GpuMachine::Buffer tiles(tile_bytes), flags(size_t{run.blocks} * run.streams * 4);
-  run.rows = raw.RowsAt(rows.get());
+  run.rows = raw.RowsAt(rows.get(), nullptr);
   run.tiles = TilesAt(tiles.get(), run);
   run.refused = reinterpret_cast<uint32_t*>(flags.get());
   const double moved = static_cast<double>(raw.bytes().size()) + static_cast<double>(tile_bytes);

@@ -1,5 +1,5 @@
 // Every codec with CUDA kernels on a device: its bytes are the scalar reference's, for `--blocks` random blocks of each codec
-// over several shapes, layouts, types and stages before the quantiser.
+// over several shapes, layouts, types and stages before the quantiser; and the row copies between layouts.
 //
 //   gpu_codec_check [--blocks N] [--seed S] [--codec ID]
 //
@@ -10,6 +10,7 @@
 #include <random>
 #include <string>
 
+#include "tests/gpu/copy_check.h"
 #include "tests/gpu/gpu_machine.h"
 #include "tests/gpu/tile_check.h"
 
@@ -53,6 +54,7 @@ TileCase RandomCase(const StreamCodec& codec, std::mt19937_64& random) {
                                tile_case.shape.head_dim);
   tile_case.dtype = choose(2) == 0 ? Dtype::kBf16 : Dtype::kFp16;
   tile_case.hnd = choose(2) == 0;
+  tile_case.page_tokens = choose(3) == 0 ? 16 : 0;
   tile_case.streams = 1;
   tile_case.heads = 1 + choose(2);
   tile_case.blocks = 64;
@@ -99,6 +101,10 @@ int main(int argc, char** argv) {
     failed += larder::CheckCodec(machine, codec, options) ? 0 : 1;
     ++checked;
   }
-  std::printf("%d codecs checked, %d failed\n", checked, failed);
+  const std::string fault = larder::CheckCopies(machine);
+  std::printf("row copies between layouts: %s\n",
+              fault.empty() ? "all bytes equal" : fault.c_str());
+  failed += fault.empty() ? 0 : 1;
+  std::printf("%d codecs checked, %d failures\n", checked, failed);
   return failed == 0 && checked > 0 ? 0 : 1;
 }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/codec/device/tile_kernels.cuh"
+#include "kernels/paging/row_copy_launch.cuh"
 
 namespace larder {
 
@@ -78,6 +79,7 @@ class GpuMachine {
   }
   bool Encode(const TileRun& run) { return Launched(EncodeTiles(run, stream_)); }
   bool Decode(const TileRun& run) { return Launched(DecodeTiles(run, stream_)); }
+  bool Copy(const RowCopy& copy) { return Launched(CopyRows(copy, stream_)); }
   void Wait() { MustSucceed(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
 
  private:

@@ -9,6 +9,7 @@
 
 #include "kernels/codec/device/quantisers.cuh"
 #include "kernels/codec/device/run_setup.h"
+#include "kernels/paging/row_copy.cuh"
 
 namespace larder {
 
@@ -45,6 +46,16 @@ class HostMachine {
   bool Decode(const TileRun& run) {
     if (!RunHolds(run, /*encode=*/false)) return false;
     VisitQuantiser(run, Emulation{run, /*encode=*/false});
+    return true;
+  }
+  bool Copy(const RowCopy& copy) {
+    if (!RowCopyHolds(copy)) return false;
+    HostCta cta;
+    for (uint32_t at = 0; at < copy.blocks * copy.streams; ++at) {
+      for (uint32_t unit = 0; unit < CopyUnits(copy); ++unit) {
+        CopyRowsOf(cta, copy, unit, at % copy.streams, at / copy.streams);
+      }
+    }
     return true;
   }
 

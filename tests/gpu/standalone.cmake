@@ -13,7 +13,8 @@ enable_testing()
 
 # The host's codecs in their scalar forms. A listing by pattern, as the list is kernels/CMakeLists.txt's; whole frames, which
 # need xxHash, stay outside.
-file(GLOB _codec_sources ${LARDER_ROOT}/kernels/codec/*.cc ${LARDER_ROOT}/kernels/codec/device/*.cc)
+file(GLOB _codec_sources ${LARDER_ROOT}/kernels/codec/*.cc ${LARDER_ROOT}/kernels/codec/device/*.cc
+  ${LARDER_ROOT}/kernels/paging/*.cc)
 list(FILTER _codec_sources EXCLUDE REGEX "_simd\\.cc$|/block_coder\\.cc$|/stream_layout\\.cc$")
 add_library(larder_codec STATIC ${_codec_sources} scalar_only.cc)
 add_library(larder::codec ALIAS larder_codec)

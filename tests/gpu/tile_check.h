@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <random>
 #include <sstream>
 #include <string>
@@ -28,7 +29,8 @@ struct TileCase {
   uint32_t streams = 2;
   uint32_t heads = 2;
   uint32_t blocks = 1;
-  bool hnd = false;           // [head][token] in a stream; else [token][head]
+  bool hnd = false;           // [head][token] in a stream or page; else [token][head]
+  uint32_t page_tokens = 0;   // not 0: rows stand in pages, in no order
   uint32_t outliers = 0;      // channels with a mean far from 0
   float scale = 1;            // of all values
   uint64_t seed = 1;
@@ -41,19 +43,32 @@ inline std::string NameOf(const TileCase& tile_case) {
   name << "codec " << static_cast<int>(tile_case.codec.id) << " variant " << int{params.variant}
        << " bits " << int{params.bits} << " group " << params.group << " transform "
        << int{params.transform} << " tokens " << tile_case.shape.tokens << " dim "
-       << tile_case.shape.head_dim << (tile_case.hnd ? " HND" : " NHD")
+       << tile_case.shape.head_dim << (tile_case.hnd ? " HND" : " NHD") << " page "
+       << tile_case.page_tokens
        << (tile_case.dtype == Dtype::kBf16 ? " bf16" : " fp16") << " seed " << tile_case.seed;
   return name.str();
 }
 
-// Raw blocks, [block][stream][rows of all heads].
+// Raw blocks, [block][stream][rows of all heads], or an engine's pages, [stream][page][rows of all heads] with a page more than
+// the blocks need.
 struct RawBlocks {
   explicit RawBlocks(const TileCase& of) : tile_case(of) {
     const TileShape& shape = of.shape;
     row_bytes = int64_t{shape.head_dim} * 2;
     stream_bytes = row_bytes * shape.tokens * of.heads;
     block_bytes = stream_bytes * of.streams;
-    elements.resize(static_cast<size_t>(block_bytes) * of.blocks / 2);
+    if (of.page_tokens == 0) {
+      elements.resize(static_cast<size_t>(block_bytes) * of.blocks / 2);
+      return;
+    }
+    pages_per_block = (shape.tokens + of.page_tokens - 1) / of.page_tokens;
+    pages.resize(size_t{pages_per_block} * of.blocks);
+    page_bytes = row_bytes * of.page_tokens * of.heads;
+    stream_bytes = page_bytes * static_cast<int64_t>(pages.size() + 1);
+    block_bytes = 0;
+    elements.resize(static_cast<size_t>(stream_bytes) * of.streams / 2);
+    std::iota(pages.begin(), pages.end(), 1);
+    std::shuffle(pages.begin(), pages.end(), std::mt19937_64(of.seed));
   }
 
   void Fill() {
@@ -67,27 +82,40 @@ struct RawBlocks {
   }
   std::span<std::byte> bytes() { return std::as_writable_bytes(std::span(elements)); }
   int64_t head_stride() const {
-    return tile_case.hnd ? row_bytes * tile_case.shape.tokens : row_bytes;
+    const uint32_t tokens = pages.empty() ? tile_case.shape.tokens : tile_case.page_tokens;
+    return tile_case.hnd ? row_bytes * tokens : row_bytes;
   }
   int64_t token_stride() const { return tile_case.hnd ? row_bytes : row_bytes * tile_case.heads; }
-  RunRows RowsAt(uint8_t* base) const {
+  // `table` is the copy of `pages` on the machine.
+  RunRows RowsAt(uint8_t* base, uint8_t* table) const {
     RunRows rows;
     rows.base = base;
     rows.block_stride = block_bytes;
     rows.stream_stride = stream_bytes;
     rows.head_stride = head_stride();
     rows.token_stride = token_stride();
+    if (pages.empty()) return rows;
+    rows.pages = reinterpret_cast<const int32_t*>(table);
+    rows.pages_per_block = pages_per_block;
+    rows.page_tokens = tile_case.page_tokens;
+    rows.page_stride = page_bytes;
     return rows;
   }
   TargetRows Tile(uint32_t block, uint32_t stream, uint32_t head) {
     TargetRows rows;
     rows.base = bytes().data() + block * block_bytes + stream * stream_bytes + head * head_stride();
     rows.token_stride = token_stride();
+    if (pages.empty()) return rows;
+    rows.pages = pages.data() + size_t{block} * pages_per_block;
+    rows.page_tokens = tile_case.page_tokens;
+    rows.page_stride = page_bytes;
     return rows;
   }
 
   const TileCase& tile_case;
-  int64_t row_bytes, stream_bytes, block_bytes;
+  int64_t row_bytes, stream_bytes, block_bytes, page_bytes = 0;
+  uint32_t pages_per_block = 0;
+  std::vector<int32_t> pages;
   std::vector<uint16_t> elements;
 };
 
@@ -116,6 +144,7 @@ inline RunTiles TilesAt(uint8_t* base, const TileRun& run) {
 // The reference's tiles and what they decode to. The raw blocks must be ones that the codec can code.
 struct Reference {
   Reference(const TileCase& tile_case, const TileRun& run, RawBlocks& raw) : decoded(tile_case) {
+    std::memset(decoded.bytes().data(), 0xA5, decoded.bytes().size());  // what no row covers
     const TileCodec& codec = *FindTileCodec(run.id);
     const RunTiles tiles = TilesAt(nullptr, run);
     encoded.resize(static_cast<size_t>(tiles.block_stride) * run.blocks);
@@ -133,9 +162,9 @@ struct Reference {
       context.isa = Isa::kScalar;
       std::byte* tile = encoded.data() + block * tiles.block_stride +
                         stream * tiles.stream_stride + head * tiles.head_stride;
-      SourceRows source;
-      source.base = raw.Tile(block, stream, head).base;
-      source.token_stride = raw.token_stride();
+      const TargetRows rows = raw.Tile(block, stream, head);
+      const SourceRows source{rows.base,        rows.token_stride, rows.pages,
+                              rows.page_tokens, rows.page_stride,  rows.first_token};
       holds = holds && codec.Encode(context, run.shape, source, workspace, tile) &&
               codec.Decode(context, run.shape, {tile, run.tile_bytes}, workspace,
                            decoded.Tile(block, stream, head));
@@ -176,7 +205,8 @@ std::string CheckTileCase(Machine& machine, const TileCase& tile_case) {
   auto tiles = machine.Put(got);
   std::vector<uint32_t> refused(size_t{run.blocks} * run.streams, 7);
   auto flags = machine.Put(std::as_bytes(std::span(refused)));
-  run.rows = raw.RowsAt(rows.get());
+  auto table = machine.Put(std::as_bytes(std::span(raw.pages)));
+  run.rows = raw.RowsAt(rows.get(), table.get());
   run.tiles = TilesAt(tiles.get(), run);
   run.refused = reinterpret_cast<uint32_t*>(flags.get());
   if (!machine.Encode(run)) return NameOf(tile_case) + ": encoder not launched";
@@ -190,7 +220,7 @@ std::string CheckTileCase(Machine& machine, const TileCase& tile_case) {
   RawBlocks back(tile_case);
   std::memset(back.elements.data(), 0xA5, back.elements.size() * 2);
   auto target = machine.Put(back.bytes());
-  run.rows = back.RowsAt(target.get());
+  run.rows = back.RowsAt(target.get(), table.get());
   if (!machine.Decode(run)) return NameOf(tile_case) + ": decoder not launched";
   machine.Get(target, back.bytes());
   difference = DifferenceOf(std::as_bytes(std::span(reference.decoded.elements)), back.bytes());
@@ -216,7 +246,7 @@ std::string CheckRefusal(Machine& machine, TileCase tile_case, size_t element) {
   auto tiles = machine.Put(std::vector<std::byte>(layout.block_stride * run.blocks));
   std::vector<uint32_t> refused(size_t{run.blocks} * run.streams, 7);
   auto flags = machine.Put(std::as_bytes(std::span(refused)));
-  run.rows = raw.RowsAt(rows.get());
+  run.rows = raw.RowsAt(rows.get(), nullptr);
   run.tiles = TilesAt(tiles.get(), run);
   run.refused = reinterpret_cast<uint32_t*>(flags.get());
   if (!machine.Encode(run)) return NameOf(tile_case) + ": encoder not launched";

@@ -9,11 +9,11 @@ namespace larder {
 // Codes 8 chunk to 8 chunk + 7 of `packed`, which is aligned to 16 bytes.
 template <unsigned kBits>
 LARDER_HOST_DEVICE void PackChunk(const uint32_t* codes, uint64_t chunk, uint8_t* packed) {
-  if constexpr (kBits == 3) {
-    for (uint32_t plane = 0; plane < 3; ++plane) {
+  if constexpr (kBits == 3 || kBits == 5) {
+    for (uint32_t plane = 0; plane < kBits; ++plane) {
       uint32_t byte = 0;
       for (uint32_t i = 0; i < kChunk; ++i) byte |= (codes[i] >> plane & 1) << i;
-      packed[(chunk / 4 * 3 + plane) * 4 + chunk % 4] = static_cast<uint8_t>(byte);
+      packed[(chunk / 4 * kBits + plane) * 4 + chunk % 4] = static_cast<uint8_t>(byte);
     }
   } else {
     uint32_t word = 0;
@@ -26,10 +26,10 @@ LARDER_HOST_DEVICE void PackChunk(const uint32_t* codes, uint64_t chunk, uint8_t
 
 template <unsigned kBits>
 LARDER_HOST_DEVICE void UnpackChunk(const uint8_t* packed, uint64_t chunk, uint32_t* codes) {
-  if constexpr (kBits == 3) {
+  if constexpr (kBits == 3 || kBits == 5) {
     for (uint32_t i = 0; i < kChunk; ++i) codes[i] = 0;
-    for (uint32_t plane = 0; plane < 3; ++plane) {
-      const uint32_t byte = packed[(chunk / 4 * 3 + plane) * 4 + chunk % 4];
+    for (uint32_t plane = 0; plane < kBits; ++plane) {
+      const uint32_t byte = packed[(chunk / 4 * kBits + plane) * 4 + chunk % 4];
       for (uint32_t i = 0; i < kChunk; ++i) codes[i] |= (byte >> i & 1) << plane;
     }
   } else {

@@ -4,6 +4,8 @@
 #include "kernels/codec/device/affine_tile.cuh"
 #include "kernels/codec/device/fp8_tile.cuh"
 #include "kernels/codec/device/ggml_tile.cuh"
+#include "kernels/codec/device/kitty_tile.cuh"
+#include "kernels/codec/device/polar_tile.cuh"
 #include "kernels/codec/device/turbo_tile.cuh"
 
 namespace larder {
@@ -16,6 +18,10 @@ auto VisitQuantiser(const TileRun& run, const Visitor& visit) {
       return VisitGgml(run, visit);
     case CodecId::kAffine:
       return VisitAffine(run, visit);
+    case CodecId::kKitty:
+      return visit.template Visit<KittyTile>();
+    case CodecId::kPolar:
+      return VisitPolar(run, visit);
     case CodecId::kTurbo:
       return VisitTurbo(run, visit);
     default:

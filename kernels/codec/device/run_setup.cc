@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/codec/polar_quantiser.h"
 #include "kernels/codec/registry.h"
 #include "kernels/codec/rope_table.h"
 #include "kernels/codec/seeded_word.h"
@@ -19,7 +20,9 @@ bool OnDevice(CodecId id, const CodecParams& params) {
   switch (id) {
     case CodecId::kFp8:
     case CodecId::kGgml:
+    case CodecId::kKitty:
     case CodecId::kTurbo:
+    case CodecId::kPolar:
       return true;
     case CodecId::kAffine:
       return params.bits == 2 || params.bits == 4;
@@ -86,6 +89,11 @@ void RunSetup::Attach(const void* image, TileRun* run) const {
   }
   if (permutes_) run->tables.places = reinterpret_cast<const uint16_t*>(base + places_at_);
   run->tile_bytes = tile_bytes_;
+  if (run->id == CodecId::kPolar) {
+    for (unsigned level = 0; level < kPolarLevels; ++level) {
+      run->polar[level] = PolarBookOf(run->params, level);
+    }
+  }
   if (run->id == CodecId::kTurbo) run->book = kLloydMax[run->params.bits - 1];
 }
 

@@ -15,6 +15,10 @@ cudaError_t LaunchRun(const TileRun& run, bool encode, cudaStream_t stream) {
       return LaunchGgml(launch);
     case CodecId::kAffine:
       return LaunchAffine(launch);
+    case CodecId::kKitty:
+      return LaunchKitty(launch);
+    case CodecId::kPolar:
+      return LaunchPolar(launch);
     case CodecId::kTurbo:
       return LaunchTurbo(launch);
     default:

@@ -8,11 +8,13 @@
 // std-only. Pure values.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
 #include "kernels/codec/codec_params.h"
 #include "kernels/codec/lloyd_max.h"
+#include "kernels/codec/polar_book.h"
 #include "kernels/codec/tile.h"
 #include "kernels/format/kv_layout.h"
 
@@ -75,8 +77,9 @@ struct TileRun {
   RunTables tables;
   // [block][stream]: an encoder sets 1 where a value can not be coded; the stream's tiles then mean nothing.
   uint32_t* refused = nullptr;
-  uint32_t tile_bytes = 0;  // of a tile without the zeros behind it; PrepareRun fills it in
-  Codebook book;  // of kTurbo; PrepareRun fills it in
+  uint32_t tile_bytes = 0;  // of a tile without the zeros behind it
+  Codebook book;                          // of kTurbo
+  std::array<AngleBook, kPolarLevels> polar;  // of kPolar
 };
 
 inline constexpr uint32_t kDeviceHeadDimMax = 1024;

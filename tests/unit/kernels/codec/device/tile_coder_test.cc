@@ -22,6 +22,8 @@ TEST(TileCoderTest, GivesTheBytesOfTheReference) {
         tile_case.shape = {tokens, dim};
         tile_case.dtype = (tokens + dim / 16) % 2 == 0 ? Dtype::kBf16 : Dtype::kFp16;
         tile_case.hnd = tokens == 33;
+        tile_case.page_tokens = tokens == 130 ? 16 : 0;
+        tile_case.blocks = tokens == 130 ? 2 : 1;
         tile_case.streams = 1 + tokens % 2;
         tile_case.seed = dim * 1000 + tokens;
         const std::string fault = CheckTileCase(machine, tile_case);

@@ -102,8 +102,7 @@ absl::StatusOr<std::shared_ptr<ShmClientWindow>> ShmClientWindow::Open(std::stri
       ::fcntl(memory.get(), F_ADD_SEALS, kShmSeals) != 0) {
     return Unreachable("memory");
   }
-  void* const mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                              MAP_SHARED | (touch ? MAP_POPULATE : 0), memory.get(), 0);
+  void* const mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
   if (mapped == MAP_FAILED) return Unreachable("mapping");
   std::shared_ptr<ShmClientWindow> window(
       new ShmClientWindow(socket.Release(), static_cast<std::byte*>(mapped), bytes));
@@ -115,6 +114,8 @@ absl::StatusOr<std::shared_ptr<ShmClientWindow>> ShmClientWindow::Open(std::stri
   ShmReply reply;
   if (absl::Status status = AwaitReply(window->socket_, reply); !status.ok()) return status;
   window->id_.assign(reply.window_id.begin(), reply.window_id.end());
+  // Not before: it takes a second for a few GiB, and the server does not wait that long for a hello.
+  if (touch) std::memset(window->memory_, 0, bytes);
   return window;
 }
 

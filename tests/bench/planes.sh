@@ -59,7 +59,7 @@ fi
 ticks=$(getconf CLK_TCK)
 
 # larder PLANE FLAGS...: the window holds a batch twice over.
-run_larder() { "$build/bin/larder" --address "$larder" --plane "$1" --window-bytes 1GiB --window-touch bench "${@:2}"; }
+run_larder() { "$build/bin/larder" --address "$larder" --plane "$1" --window-bytes 640MiB --window-touch bench "${@:2}"; }
 # measure SYSTEM FLAGS...: one timed run.
 measure() {
   local system=$1

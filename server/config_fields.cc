@@ -37,9 +37,27 @@ bool IsPlan(std::string_view name) {
   return ParsePlan(name, &why).has_value();
 }
 
+// Empty, or a numeric loopback address of IPv4: UCX resolves no names.
+bool IsUcxListen(std::string_view text) {
+  return text.empty() || (text.starts_with("127.") && ParseListen(text).has_value());
+}
+
+bool IsUcxTransports(std::string_view text) {
+  return !text.empty() &&
+         text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_,") == std::string_view::npos;
+}
+
 std::vector<ConfigField> WindowFields() {
   return {
       SwitchField("shm", "Offer windows of shared memory to clients of this host", &Config::shm),
+      TextField("ucx_listen", "ADDRESS", "Offer the plane ucx at this address",
+                "empty, or a loopback address and a port: 127.0.0.1:PORT",
+                "port 0 picks a free one; empty turns the plane off", &Config::ucx_listen,
+                IsUcxListen),
+      TextField("ucx_transports", "NAMES", "UCX transports of the plane ucx",
+                "names as in UCX_TLS, with commas between them",
+                "'ucx_info -d' lists them; tcp works everywhere", &Config::ucx_transports,
+                IsUcxTransports),
       CountField("windows_max", "Windows over all clients", &Config::windows_max, kWindowsMaxMin,
                  kWindowsMaxMax),
       CountField("windows_per_client_max", "Windows of one client", &Config::windows_per_client_max,

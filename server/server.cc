@@ -25,6 +25,7 @@
 #include "server/tier/memory_tier.h"
 #include "server/transport/shm_listener.h"
 #include "server/transport/transport_pool.h"
+#include "server/transport/ucx_listener.h"
 #include "server/transport/window_table.h"
 
 namespace larder::server {
@@ -57,7 +58,9 @@ std::string LocalSocketName(const std::string& instance_id) {
 // Ends leases, expires blocks and cancels idle streams, ten times a second.
 class Janitor {
  public:
-  Janitor(Store& store, StreamGate& gate) : thread_([this, &store, &gate] { Run(store, gate); }) {}
+  // `ucx` may be null.
+  Janitor(Store& store, StreamGate& gate, UcxListener* ucx)
+      : thread_([this, &store, &gate, ucx] { Run(store, gate, ucx); }) {}
   ~Janitor() {
     {
       std::lock_guard lock(mutex_);
@@ -68,12 +71,13 @@ class Janitor {
   }
 
  private:
-  void Run(Store& store, StreamGate& gate) {
+  void Run(Store& store, StreamGate& gate, UcxListener* ucx) {
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, kJanitorInterval, [this] { return stop_; })) {
       lock.unlock();
       store.Advance();
       gate.CancelIdle();
+      if (ucx != nullptr) ucx->DropUnclaimed();
       lock.lock();
     }
   }
@@ -97,7 +101,7 @@ struct Server::State {
                  config.windows_bytes_max}),
         transport(config.transport_threads),
         backend{config,      store, gate, clock, metrics, windows, transport, RandomInstanceId(),
-                clock.Now(), {}},
+                clock.Now(), {},    nullptr},
         cache(backend),
         windows_service(backend),
         admin(backend) {}
@@ -143,6 +147,7 @@ struct Server::State {
   std::string listen;
   std::unique_ptr<grpc::Server> grpc_server;
   std::unique_ptr<ShmListener> shm;
+  std::unique_ptr<UcxListener> ucx;
   std::unique_ptr<HttpEndpoint> http;
   std::unique_ptr<Janitor> janitor;
   std::once_flag drained;
@@ -163,6 +168,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
     if (!shm.ok()) return shm.status();
     state->shm = *std::move(shm);
     state->backend.shm_socket = state->shm->name();
+  }
+  if (!config.ucx_listen.empty()) {
+    auto ucx = UcxListener::Start({.listen = config.ucx_listen,
+                                   .transports = config.ucx_transports,
+                                   .windows_max = config.windows_max},
+                                  state->windows, state->clock);
+    if (!ucx.ok()) return ucx.status();
+    state->ucx = *std::move(ucx);
+    state->backend.ucx = state->ucx.get();
   }
 
   grpc::ServerBuilder builder;
@@ -192,7 +206,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
                                                   [shared] { return !shared->store.draining(); }});
   if (!http.ok()) return http.status();
   state->http = *std::move(http);
-  state->janitor = std::make_unique<Janitor>(state->store, state->gate);
+  state->janitor = std::make_unique<Janitor>(state->store, state->gate, state->ucx.get());
   return std::unique_ptr<Server>(new Server(std::move(state)));
 }
 
@@ -204,6 +218,7 @@ Server::~Server() {
   state_->janitor.reset();
   state_->grpc_server.reset();
   state_->shm.reset();
+  state_->ucx.reset();
   state_->windows.CloseAll();
   state_->store.leases().ReleaseAll();
   const auto give_up = std::chrono::steady_clock::now() + kLastPinsTimeout;

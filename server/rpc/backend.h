@@ -10,6 +10,7 @@
 #include "server/rpc/stream_gate.h"
 #include "server/store/store.h"
 #include "server/transport/transport_pool.h"
+#include "server/transport/ucx_listener.h"
 #include "server/transport/window_table.h"
 
 namespace larder::server {
@@ -25,6 +26,7 @@ struct Backend {
   std::string instance_id;  // random per start
   TimePoint start;
   std::string shm_socket;  // where windows of shared memory are opened; empty: nowhere
+  UcxListener* ucx = nullptr;  // where windows over UCX are opened; null: nowhere
 };
 
 }  // namespace larder::server

@@ -91,6 +91,10 @@ void FillCapabilities(const Backend& backend, v1::CapabilitiesResponse* response
     response->add_planes("shm");
     response->set_shm_socket(backend.shm_socket);
   }
+  if (backend.ucx != nullptr) {
+    response->add_planes("ucx");
+    response->set_ucx_address(backend.ucx->address());
+  }
   v1::Limits* limits = response->mutable_limits();
   limits->set_frame_bytes_max(kFrameBytesMax);
   limits->set_lookup_hashes_max(kLookupHashesMax);

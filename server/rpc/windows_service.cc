@@ -1,11 +1,28 @@
 #include "server/rpc/windows_service.h"
 
+#include "proto/contract/grpc_status.h"
 #include "server/rpc/call_client.h"
 #include "server/rpc/call_meter.h"
 #include "server/rpc/get_to_window_reactor.h"
 #include "server/rpc/put_from_window_reactor.h"
 
 namespace larder::server {
+
+grpc::ServerUnaryReactor* WindowsService::OpenWindow(grpc::CallbackServerContext* context,
+                                                     const v1::OpenWindowRequest* request,
+                                                     v1::OpenWindowResponse* response) {
+  const CallMeter meter(backend_.metrics, Method::kOpenWindow, backend_.clock);
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  if (backend_.ucx == nullptr) {
+    reactor->Finish(
+        meter.Done({grpc::StatusCode::UNIMPLEMENTED, "the plane ucx is off here: set ucx_listen"}));
+    return reactor;
+  }
+  auto id = backend_.ucx->Open(ClientOf(*context), request->window_bytes());
+  if (id.ok()) response->set_window_id(*std::move(id));
+  reactor->Finish(meter.Done(ToGrpcStatus(id.status())));
+  return reactor;
+}
 
 grpc::ServerUnaryReactor* WindowsService::CloseWindow(grpc::CallbackServerContext* context,
                                                       const v1::CloseWindowRequest* request,

@@ -13,6 +13,9 @@ class WindowsService final : public v1::Windows::CallbackService {
  public:
   explicit WindowsService(Backend& backend) : backend_(backend) {}
 
+  grpc::ServerUnaryReactor* OpenWindow(grpc::CallbackServerContext* context,
+                                       const v1::OpenWindowRequest* request,
+                                       v1::OpenWindowResponse* response) override;
   grpc::ServerUnaryReactor* CloseWindow(grpc::CallbackServerContext* context,
                                         const v1::CloseWindowRequest* request,
                                         v1::CloseWindowResponse* response) override;

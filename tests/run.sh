@@ -76,20 +76,20 @@ deploy/install_packages.sh build test
 
 # CUDA code is compiled where nvcc is present, so that it can not rot; tests/gpu.sh runs it.
 if build_in release all -DCMAKE_BUILD_TYPE=Release -DLARDER_WERROR=ON -DLARDER_CUDA=AUTO; then
-  test_in release --label-exclude '^(gpu|ucx|fuzz)$'
+  test_in release --label-exclude '^(gpu|fuzz)$'
 fi
 
 if [[ -z $fast ]]; then
   if build_in asan all "${clang[@]}" -DLARDER_SANITIZE=address,undefined; then
-    UBSAN_OPTIONS=print_stacktrace=1 test_in asan --label-exclude '^(gpu|ucx|fuzz|tidy|integration|slow)$'
+    UBSAN_OPTIONS=print_stacktrace=1 test_in asan --label-exclude '^(gpu|fuzz|tidy|integration|slow)$'
   fi
   # The suppressions file says what TSan can not see and what it still checks.
   if build_in tsan all "${clang[@]}" -DLARDER_SANITIZE=thread; then
     TSAN_OPTIONS="ignore_noninstrumented_modules=1:halt_on_error=1:suppressions=$PWD/tests/tsan_suppressions.txt" \
-      test_in tsan --label-exclude '^(gpu|ucx|fuzz|tidy|integration|fault|slow)$'
+      test_in tsan --label-exclude '^(gpu|fuzz|tidy|integration|fault|slow)$'
   fi
   if build_in fuzz fuzz "${clang[@]}" -DLARDER_BUILD_TESTS=OFF -DLARDER_BUILD_FUZZ=ON -DLARDER_JEMALLOC=OFF; then
-    test_in fuzz --label-exclude '^(gpu|ucx)$'
+    test_in fuzz --label-exclude '^gpu$'
   fi
 fi
 

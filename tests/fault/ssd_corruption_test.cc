@@ -27,7 +27,7 @@ uint64_t seed = 1;
 
 constexpr uint64_t kSegment = 1 << 20;
 constexpr uint64_t kCatalogEvery =
-    50;  // one fault in this many is the catalog's: it costs a restart
+    100;  // one fault in this many is the catalog's: it costs a restart
 
 uint64_t PositionOf(const SsdLocation& location) {
   return server::kSegmentsBegin + server::IndexOf(location.segment) * kSegment +

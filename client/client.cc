@@ -164,6 +164,7 @@ void Client::PutAsync(const Space& space, std::span<const PutBlock> blocks,
   work->space = space;
   work->blocks.assign(blocks.begin(), blocks.end());
   work->codec = options.codec;
+  work->durability = options.durability;
   work->results.resize(blocks.size());
   const SystemTime deadline = DeadlineOf(options);
   impl_->RunRegistered(

@@ -127,7 +127,11 @@ struct PutResult {
   PutOutcome outcome = PutOutcome::kUnspecified;
   std::string message;
   uint64_t frame_bytes = 0;  // as stored; 0 unless stored
+  bool durable = false;      // asked for and given
 };
+
+// When a put's results come: when its blocks are readable, or when they also survive kill -9.
+enum class Durability : uint8_t { kMemory = 1, kSsd = 2 };
 
 // One block to fetch into caller memory. `destination` must hold a full raw block (RawBytes of the
 // space's shape) and stay valid until the call ends; nothing is written to it afterwards. Empty: the
@@ -190,6 +194,7 @@ struct PrefixResult {
 struct PutOptions : CallOptions {
   // How the server stores the blocks: a plan that Capabilities lists. Empty: its own for the model.
   std::string codec;
+  Durability durability = Durability::kMemory;
 };
 
 class Client {

@@ -127,11 +127,13 @@ v1::PutOpen OpenOf(const PutWork& work, size_t blocks) {
   open.set_space_id(work.space.id);
   open.set_blocks(static_cast<uint32_t>(blocks));
   open.set_codec(work.codec);
+  open.set_durability(static_cast<v1::Durability>(work.durability));
   return open;
 }
 
 PutResult ResultOf(const v1::PutResult& wire) {
-  return {PutOutcomeFromWire(wire.outcome()), wire.message(), wire.frame_bytes()};
+  return {PutOutcomeFromWire(wire.outcome()), wire.message(), wire.frame_bytes(),
+          wire.durable()};
 }
 
 absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks) {

@@ -21,6 +21,7 @@ struct PutWork {
   Space space;
   std::vector<PutBlock> blocks;
   std::string codec;
+  Durability durability = Durability::kMemory;
   std::vector<PutResult> results;
 };
 

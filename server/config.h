@@ -42,6 +42,21 @@ struct Config {
   // state a little faster.
   bool dram_huge_pages = false;
   PolicyKind policy = PolicyKind::kLru;
+  // "DIR[,DIR]": one directory per device, several are one tier. Empty: no SSD tier, and nothing
+  // survives a restart.
+  std::string ssd_path;
+  // Hard budget of the SSD tier over all directories, catalog included. A twelfth of it stays free for reclaim.
+  uint64_t ssd_bytes = uint64_t{64} << 30;
+  // Write only blocks that were used again or have more than the default priority. Off: a chat's next turn
+  // comes after its blocks have left memory, so most hits need the first write (README, Measured).
+  bool ssd_second_use = false;
+  // Bytes a day that may be written, everything counted; 0: no limit. A device of 1 TB rated for one
+  // write of itself a day lasts its rated life with 1 TB.
+  uint64_t ssd_write_bytes_per_day = 0;
+  // Background verification. 16 MiB/s reads 1.3 TiB a day and costs below 1 % of one core.
+  uint64_t ssd_scrub_bytes_per_second = uint64_t{16} << 20;
+  // Memory of frames that are read from SSD, until they are sent. Without any left a get is a miss.
+  uint64_t ssd_staging_bytes = uint64_t{128} << 20;
   // Concurrent Put and Get streams; beyond it calls are refused with RESOURCE_EXHAUSTED. A stream
   // holds at most one chunk of memory.
   uint32_t streams_max = 256;

@@ -71,6 +71,34 @@ std::vector<ConfigField> WindowFields() {
   };
 }
 
+// Directories by comma, each once.
+bool ArePaths(std::string_view text) {
+  if (text.empty()) return true;
+  std::vector<std::string> paths = absl::StrSplit(absl::string_view(text.data(), text.size()), ',');
+  std::sort(paths.begin(), paths.end());
+  return !paths.front().empty() && std::adjacent_find(paths.begin(), paths.end()) == paths.end();
+}
+
+std::vector<ConfigField> SsdFields() {
+  return {
+      TextField("ssd_path", "DIR[,DIR]", "Directories of the SSD tier; none: no tier",
+                "directories by comma, each once", "leave it empty for no SSD tier",
+                &Config::ssd_path, ArePaths),
+      SizeField("ssd_bytes", "Hard budget of the SSD tier", &Config::ssd_bytes, kSsdBytesMin,
+                kSsdBytesMax),
+      WordField(
+          "ssd_admission", "Which blocks are written to SSD", {"all", "second_use"},
+          [](const Config& config) { return config.ssd_second_use ? "second_use" : "all"; },
+          [](size_t position, Config& config) { config.ssd_second_use = position == 1; }),
+      SizeField("ssd_write_bytes_per_day", "Endurance budget of the SSD tier; 0: no limit",
+                &Config::ssd_write_bytes_per_day, 0, kSsdBytesMax),
+      SizeField("ssd_scrub_bytes_per_second", "Rate of background verification; 0: off",
+                &Config::ssd_scrub_bytes_per_second, 0, uint64_t{16} << 30),
+      SizeField("ssd_staging_bytes", "Memory of reads from SSD", &Config::ssd_staging_bytes,
+                kSsdStagingBytesMin, kDramBytesMax),
+  };
+}
+
 std::vector<ConfigField> CodecFields() {
   // In the order of Fidelity, from kCompact.
   static const std::vector<std::string> kFidelityWords = {"compact", "balanced", "near", "exact"};
@@ -153,6 +181,7 @@ std::vector<ConfigField> ConfigFields() {
                         &Config::drain_timeout, kDrainTimeoutMin, kDrainTimeoutMax),
   };
   for (ConfigField& field : WindowFields()) fields.push_back(std::move(field));
+  for (ConfigField& field : SsdFields()) fields.push_back(std::move(field));
   for (ConfigField& field : CodecFields()) fields.push_back(std::move(field));
   fields.push_back(TenantsField());
   fields.push_back(LogLevelField());

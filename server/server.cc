@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 #include <openssl/rand.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -21,6 +22,7 @@
 #include "server/rpc/backend.h"
 #include "server/rpc/cache_service.h"
 #include "server/rpc/windows_service.h"
+#include "server/server_ssd.h"
 #include "server/store/store.h"
 #include "server/tier/memory_tier.h"
 #include "server/transport/shm_listener.h"
@@ -91,11 +93,14 @@ class Janitor {
 }  // namespace
 
 struct Server::State {
-  explicit State(const Config& config_in, std::unique_ptr<HostArena> arena_in)
+  State(const Config& config_in, std::unique_ptr<HostArena> arena_in,
+        std::unique_ptr<RealClock> clock_in, OpenedSsd ssd_in)
       : config(config_in),
+        clock_owned(std::move(clock_in)),
         arena(std::move(arena_in)),
         dram(TierKind::kDram, *arena),
-        store(config, dram, clock, metrics),
+        ssd(std::move(ssd_in)),
+        store(config, dram, clock, metrics, ssd.parts.get()),
         gate(config.streams_max, config.stream_idle_timeout, clock),
         windows({config.windows_max, config.windows_per_client_max, config.window_bytes_max,
                  config.windows_bytes_max}),
@@ -106,10 +111,34 @@ struct Server::State {
         windows_service(backend),
         admin(backend) {}
 
+  ~State() {
+    store.StopMigrate();
+    ssd.tier.reset();  // it asks the store, and tells it of its last writes
+  }
+
+  std::optional<SsdSample> SampleSsd(const BlockStore::Stats& blocks) {
+    if (store.ssd() == nullptr) return std::nullopt;
+    const SsdUsage usage = store.ssd()->usage();
+    const Migrate::Stats moves = store.migrate()->stats();
+    return SsdSample{.usage = {usage.budget_bytes, usage.live_bytes, blocks.ssd_blocks},
+                     .payload_bytes_written = usage.payload_bytes_written,
+                     .bytes_written = usage.bytes_written(),
+                     .scrubbed_bytes = usage.scrubbed_bytes,
+                     .damaged_frames = usage.damaged_frames,
+                     .written_blocks = moves.writes,
+                     .promoted_blocks = moves.promotions,
+                     .dropped_blocks = blocks.dropped_memory,
+                     .overtaken_blocks = blocks.overtaken,
+                     .refused_blocks = moves.no_room + moves.write_failures,
+                     .waiting_blocks = moves.queued,
+                     .health = static_cast<uint8_t>(usage.health)};
+  }
+
   GaugeSample SampleGauges() {
     const BlockStore::Stats blocks = store.blocks().stats();
     GaugeSample sample;
     sample.dram = dram.usage();
+    sample.ssd = SampleSsd(blocks);
     sample.blocks = blocks.blocks;
     sample.blocks_max = blocks.blocks_max;
     sample.pinned_blocks = blocks.pinned_blocks;
@@ -132,10 +161,12 @@ struct Server::State {
   }
 
   const Config config;
-  RealClock clock;
+  const std::unique_ptr<RealClock> clock_owned;  // the SSD tier was opened with it
+  const Clock& clock = *clock_owned;
   Metrics metrics;
   std::unique_ptr<HostArena> arena;
   MemoryTier dram;
+  OpenedSsd ssd;
   Store store;
   StreamGate gate;
   WindowTable windows;
@@ -158,7 +189,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
   auto arena =
       HostArena::Create({.bytes = config.dram_bytes, .huge_pages = config.dram_huge_pages});
   if (!arena.ok()) return arena.status();
-  auto state = std::make_unique<State>(config, *std::move(arena));
+  auto clock = std::make_unique<RealClock>();
+  auto ssd = OpenSsd(config, *clock);
+  if (!ssd.ok()) return ssd.status();
+  auto state =
+      std::make_unique<State>(config, *std::move(arena), std::move(clock), *std::move(ssd));
+  if (const Migrate* migrate = state->store.migrate();
+      migrate != nullptr && !migrate->recovered().ok()) {
+    return migrate->recovered();
+  }
   State* const shared = state.get();
   state->metrics.SetGaugeSource([shared] { return shared->SampleGauges(); });
 
@@ -221,6 +260,7 @@ Server::~Server() {
   state_->ucx.reset();
   state_->windows.CloseAll();
   state_->store.leases().ReleaseAll();
+  state_->store.StopMigrate();
   const auto give_up = std::chrono::steady_clock::now() + kLastPinsTimeout;
   while (state_->store.blocks().stats().pinned_blocks > 0) {
     LARDER_CHECK(std::chrono::steady_clock::now() < give_up);
@@ -233,9 +273,14 @@ const std::string& Server::metrics_listen() const { return state_->http->address
 
 void Server::Drain() {
   std::call_once(state_->drained, [this] {
+    const auto timeout = state_->config.drain_timeout;
+    const TimePoint begun = state_->clock.Now();
     state_->store.Drain();
-    state_->grpc_server->Shutdown(std::chrono::system_clock::now() + state_->config.drain_timeout);
+    state_->grpc_server->Shutdown(std::chrono::system_clock::now() + timeout);
     state_->grpc_server->Wait();
+    // Half of the time is the blocks' own, however long the calls took.
+    const TimePoint now = state_->clock.Now();
+    state_->store.DemoteAll(std::max(begun + timeout, now + timeout / 2));
   });
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "client/cli/command.h"
+#include "client/cli/durability_option.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_file.h"
 #include "client/cli/manifest_file.h"
@@ -30,6 +31,7 @@ struct PutCommandOptions {
   std::optional<uint32_t> priority;
   uint32_t ttl_seconds = 0;
   std::string codec;
+  Durability durability = Durability::kMemory;
   bool json = false;
 };
 
@@ -89,7 +91,7 @@ int RunPut(const Session& session, const PutCommandOptions& options) {
   if (!open.ok()) return Fail(open.status());
   const auto block = BlockOf(options, open->space.shape);
   if (!block.ok()) return Fail(block.status());
-  const PutOptions put{session.Call(), options.codec};
+  const PutOptions put{session.Call(), options.codec, options.durability};
   const auto results = open->client->Put(open->space, {&*block, 1}, put);
   if (!results.ok()) return Fail(results.status());
   const PutResult& result = results->front();
@@ -98,6 +100,7 @@ int RunPut(const Session& session, const PutCommandOptions& options) {
     const absl::Status written =
         WriteJson({{"outcome", std::string(PutOutcomeName(result.outcome))},
                    {"frame_bytes", result.frame_bytes},
+                   {"durable", result.durable},
                    {"message", result.message}},
                   "-");
     return written.ok() ? exit_code : Fail(written);
@@ -130,6 +133,7 @@ void AddPut(CLI::App& app, Session& session) {
         command.add_option("--ttl", options.ttl_seconds, "Seconds until it expires; default never");
         command.add_option("--codec", options.codec,
                            "How it is stored ('larder codec list'); default the server's choice");
+        AddDurability(command, options.durability);
         command.add_flag("--json", options.json, "JSON on stdout");
       },
       RunPut);

@@ -54,6 +54,7 @@ struct ReplayOptions {
   // library's checksums.
   bool verify = false;
   std::string codec;  // of the puts; empty: the server's own
+  Durability durability = Durability::kMemory;
   CallOptions call;
   Milliseconds lease_ttl{60'000};
   uint64_t batch_bytes_max = 64u << 20;  // payload of one put or get

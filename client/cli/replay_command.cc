@@ -7,6 +7,7 @@
 
 #include "client/cli/client_block_store.h"
 #include "client/cli/command.h"
+#include "client/cli/durability_option.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_file.h"
 #include "client/cli/models.h"
@@ -40,6 +41,7 @@ struct ReplayCommandOptions {
   uint32_t concurrency = 1;
   bool verify = false;
   std::string codec = "raw";
+  Durability durability = Durability::kMemory;
   std::string json;
 };
 
@@ -126,6 +128,7 @@ int RunReplay(const Session& session, const ReplayCommandOptions& options) {
                                       .hints = kHints.at(options.hints),
                                       .verify = options.verify,
                                       .codec = options.codec == "server" ? "" : options.codec,
+                                      .durability = options.durability,
                                       .call = session.Call()}};
   std::optional<Progress> progress(std::in_place, "replay", trace->size());
   const ReplayResult result =
@@ -163,6 +166,7 @@ void Configure(CLI::App& command, ReplayCommandOptions& options) {
                   "How the server stores the blocks: a plan of 'larder codec list', or server for "
                   "its own")
       ->capture_default_str();
+  AddDurability(command, options.durability);
   command.add_option("--seed", options.seed, "Seed of the payload")->capture_default_str();
   command.add_option("--json", options.json, "Write the summary to this file; - for stdout");
 }

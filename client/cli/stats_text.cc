@@ -43,6 +43,22 @@ double RateOf(uint64_t before, uint64_t now, double seconds) {
   return now < before || seconds <= 0 ? 0 : static_cast<double>(now - before) / seconds;
 }
 
+// What only the SSD tier has.
+std::string SsdText(const v1::TierStats& ssd) {
+  const std::string budget =
+      ssd.has_write_budget_left_bytes()
+          ? ", " + FormatBytes(ssd.write_budget_left_bytes()) + " of the day's budget left"
+          : "";
+  const std::string restored = FormatCount(ssd.restored_blocks()) + " blocks restored";
+  return absl::StrFormat(
+      "ssd: %s, %s; %s written today (%.3f bytes per byte kept)%s; %s blocks wait to be written, "
+      "%s were overtaken; scrubbed %s of the pass, %s damaged frames\n",
+      ssd.health(), restored, FormatBytes(ssd.bytes_written_today()), ssd.write_amplification(),
+      budget, FormatCount(ssd.moves_waiting()), FormatCount(ssd.overtaken_blocks()),
+      FormatPercent(ssd.scrubbed_bytes(), ssd.scrub_bytes_to_do()),
+      FormatCount(ssd.damaged_frames()));
+}
+
 }  // namespace
 
 std::string StatsText(const v1::StatsResponse& stats) {
@@ -55,13 +71,21 @@ std::string StatsText(const v1::StatsResponse& stats) {
                {"blocks", Align::kRight},
                {"used", Align::kRight},
                {"budget", Align::kRight},
-               {"fill", Align::kRight}});
+               {"fill", Align::kRight},
+               {"hit tokens", Align::kRight},
+               {"moved in", Align::kRight},
+               {"skipped", Align::kRight}});
   for (const v1::TierStats& tier : stats.tiers()) {
     tiers.AddRow({TierName(tier.tier()), FormatCount(tier.blocks()), FormatBytes(tier.used_bytes()),
                   FormatBytes(tier.budget_bytes()),
-                  FormatPercent(tier.used_bytes(), tier.budget_bytes())});
+                  FormatPercent(tier.used_bytes(), tier.budget_bytes()),
+                  FormatCount(tier.hit_tokens()), FormatCount(tier.moved_in_blocks()),
+                  FormatCount(tier.moves_skipped())});
   }
   text += tiers.ToString() + "\n";
+  for (const v1::TierStats& tier : stats.tiers()) {
+    if (tier.tier() == v1::TIER_SSD) text += SsdText(tier) + "\n";
+  }
 
   Table spaces({{"space"},
                 {"tenant"},

@@ -40,7 +40,6 @@ constexpr std::array<const char*, kRemovalReasons> kRemovalReasonNames = {
 constexpr std::array<const char*, 5> kPriorityBandNames = {"0-19", "20-39", "40-59", "60-79",
                                                            "80-100"};
 constexpr uint8_t kPriorityBandWidth = 20;
-constexpr int kTiers = 3;
 constexpr std::array<const char*, kTiers> kTierNames = {"hbm", "dram", "ssd"};
 
 constexpr int kGrpcCodes = 17;
@@ -211,11 +210,14 @@ SpaceMetrics* Metrics::AddSpace(std::string_view tenant, std::string_view model,
   return space.get();
 }
 
-void Metrics::CountLookup(SpaceMetrics* space, uint64_t query_tokens, uint64_t hit_tokens,
-                          TierKind tier, MissReason reason) {
+void Metrics::CountLookup(SpaceMetrics* space, uint64_t query_tokens, const TierTokens& hits,
+                          MissReason reason) {
+  const uint64_t hit_tokens = hits.sum();
   LARDER_DCHECK(hit_tokens <= query_tokens);
   space->lookup_tokens->Increment(query_tokens);
-  if (hit_tokens > 0) space->hit_tokens[TierIndex(tier)]->Increment(hit_tokens);
+  for (int tier = 0; tier < kTiers; ++tier) {
+    if (hits.tokens[tier] > 0) space->hit_tokens[tier]->Increment(hits.tokens[tier]);
+  }
   if (hit_tokens < query_tokens) {
     space->miss_tokens[static_cast<size_t>(reason)]->Increment(query_tokens - hit_tokens);
   }
@@ -311,14 +313,35 @@ void AddTenants(const std::vector<TenantSample>& tenants, SampledFamilies& out) 
       "Blocks of the tenant's puts that nothing might be evicted for.", std::move(no_room));
 }
 
+void AddSsd(const SsdSample& ssd, SampledFamilies& out) {
+  out.Add(MetricType::Counter, "larder_ssd_written_bytes_total",
+          "Bytes written to SSD: frames that came (payload), and everything.",
+          {{"payload", ssd.payload_bytes_written}, {"all", ssd.bytes_written}}, "kind");
+  out.Add(MetricType::Counter, "larder_moved_blocks_total", "Blocks that moved, or could not.",
+          {{"written", ssd.written_blocks},
+           {"promoted", ssd.promoted_blocks},
+           {"dropped", ssd.dropped_blocks},
+           {"overtaken", ssd.overtaken_blocks},
+           {"refused", ssd.refused_blocks}},
+          "kind");
+  out.Add(MetricType::Counter, "larder_ssd_damaged_frames_total", "Frames on SSD found damaged.",
+          {{"", ssd.damaged_frames}});
+  out.AddGauge("larder_ssd_scrubbed_bytes", "Verified in this pass.", ssd.scrubbed_bytes);
+  out.AddGauge("larder_ssd_waiting_blocks", "Blocks that wait to be written.", ssd.waiting_blocks);
+  out.AddGauge("larder_ssd_health", "0 works, 1 degraded, 2 offline.", ssd.health);
+}
+
 void AddSample(const GaugeSample& sample, SampledFamilies& out) {
-  const std::string dram = TierName(TierKind::kDram);
-  const auto tier_gauge = [&](const char* name, const char* help, uint64_t value) {
-    out.Add(MetricType::Gauge, name, help, {{dram, value}}, "tier");
+  const auto tier_gauge = [&](const char* name, const char* help, uint64_t TierUsage::*field) {
+    std::vector<std::pair<std::string, double>> values = {
+        {TierName(TierKind::kDram), sample.dram.*field}};
+    if (sample.ssd) values.emplace_back(TierName(TierKind::kSsd), sample.ssd->usage.*field);
+    out.Add(MetricType::Gauge, name, help, std::move(values), "tier");
   };
-  tier_gauge("larder_tier_budget_bytes", "Hard bound of the tier.", sample.dram.budget_bytes);
-  tier_gauge("larder_tier_used_bytes", "Slabs in use, rounded to pages.", sample.dram.used_bytes);
-  tier_gauge("larder_tier_blocks", "Slabs in use: blocks, and puts in flight.", sample.dram.slabs);
+  tier_gauge("larder_tier_budget_bytes", "Hard bound of the tier.", &TierUsage::budget_bytes);
+  tier_gauge("larder_tier_used_bytes", "In use, rounded to pages.", &TierUsage::used_bytes);
+  tier_gauge("larder_tier_blocks", "Blocks, and puts in flight.", &TierUsage::slabs);
+  if (sample.ssd) AddSsd(*sample.ssd, out);
   out.AddGauge("larder_index_blocks", "Blocks in the index.", sample.blocks);
   out.AddGauge("larder_index_blocks_max", "Bound of larder_index_blocks.", sample.blocks_max);
   out.AddGauge("larder_pinned_blocks", "Blocks held by leases or gets.", sample.pinned_blocks);

@@ -69,6 +69,7 @@ struct TenantSample {
 // Fills and budgets, read at scrape time.
 struct GaugeSample {
   TierUsage dram;
+  std::optional<SsdSample> ssd;
   uint64_t blocks = 0;
   uint64_t blocks_max = 0;
   uint64_t pinned_blocks = 0;
@@ -97,9 +98,9 @@ class Metrics {
   // that differ elsewhere (layout, shard) share it, and the object.
   SpaceMetrics* AddSpace(std::string_view tenant, std::string_view model, std::string_view group);
 
-  // One lookup: query_tokens asked, hit_tokens of them found in `tier`, the rest missed because of
-  // `reason`. When all were found, `reason` is not looked at; when none was, `tier` is not.
-  void CountLookup(SpaceMetrics* space, uint64_t query_tokens, uint64_t hit_tokens, TierKind tier,
+  // One lookup: query_tokens asked, `hits` of them found, the rest missed because of `reason`. When
+  // all were found, `reason` is not looked at.
+  void CountLookup(SpaceMetrics* space, uint64_t query_tokens, const TierTokens& hits,
                    MissReason reason);
   // One block of a put. Bytes count only when it was stored, so that raw / ingested bytes is the
   // compression ratio of what is kept.

@@ -42,6 +42,44 @@ void FillTenants(const Store& store, v1::StatsResponse* response) {
   }
 }
 
+void FillTiers(Store& store, const BlockStore::Stats& blocks, v1::StatsResponse* response) {
+  const TierUsage usage = store.dram().usage();
+  TierTokens hits = store.lookup().hits();
+  v1::TierStats* dram = response->add_tiers();
+  dram->set_tier(v1::TIER_DRAM);
+  dram->set_budget_bytes(usage.budget_bytes);
+  dram->set_used_bytes(usage.used_bytes);
+  dram->set_blocks(blocks.memory_blocks);
+  dram->set_hit_tokens(hits[TierKind::kDram]);
+  if (store.ssd() == nullptr) return;
+
+  const Migrate::Stats moves = store.migrate()->stats();
+  dram->set_moved_in_blocks(moves.promotions);
+  dram->set_moves_skipped(moves.promotions_skipped);
+  dram->set_dropped_blocks(blocks.dropped_memory);
+  const SsdUsage ssd = store.ssd()->usage();
+  v1::TierStats* tier = response->add_tiers();
+  tier->set_tier(v1::TIER_SSD);
+  tier->set_budget_bytes(ssd.budget_bytes);
+  tier->set_used_bytes(ssd.live_bytes);
+  tier->set_blocks(blocks.ssd_blocks);
+  tier->set_hit_tokens(hits[TierKind::kSsd]);
+  tier->set_moved_in_blocks(moves.writes);
+  tier->set_moves_skipped(moves.no_room + moves.write_failures);
+  tier->set_moves_waiting(moves.queued);
+  tier->set_overtaken_blocks(blocks.overtaken);
+  tier->set_write_amplification(ssd.write_amplification());
+  tier->set_bytes_written_today(ssd.bytes_written_today);
+  if (ssd.write_budget_left != UINT64_MAX) {
+    tier->set_write_budget_left_bytes(ssd.write_budget_left);
+  }
+  tier->set_scrubbed_bytes(ssd.scrubbed_bytes);
+  tier->set_scrub_bytes_to_do(ssd.scrub_bytes_to_do);
+  tier->set_damaged_frames(ssd.damaged_frames);
+  tier->set_health(std::string(SsdHealthName(ssd.health)));
+  tier->set_restored_blocks(blocks.restored);
+}
+
 void FillStats(Backend& backend, v1::StatsResponse* response) {
   Store& store = backend.store;
   response->set_server_version(LARDER_VERSION);
@@ -49,12 +87,7 @@ void FillStats(Backend& backend, v1::StatsResponse* response) {
   response->set_draining(store.draining());
 
   const BlockStore::Stats blocks = store.blocks().stats();
-  const TierUsage usage = store.dram().usage();
-  v1::TierStats* tier = response->add_tiers();
-  tier->set_tier(v1::TIER_DRAM);
-  tier->set_budget_bytes(usage.budget_bytes);
-  tier->set_used_bytes(usage.used_bytes);
-  tier->set_blocks(blocks.blocks);
+  FillTiers(store, blocks, response);
   FillSpaces(store.spaces(), response);
   FillTenants(store, response);
 

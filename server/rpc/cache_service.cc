@@ -39,7 +39,7 @@ absl::Status RunLookup(Backend& backend, const std::string& client,
   response->mutable_blocks()->Reserve(static_cast<int>(answer->blocks.size()));
   for (const Residency& residency : answer->blocks) {
     v1::ResidentBlock* block = response->add_blocks();
-    block->set_tier(v1::TIER_DRAM);
+    block->set_tier(static_cast<v1::Tier>(residency.tier()));
     block->set_codec_id(residency.codec_id);
     block->set_frame_bytes(residency.frame_bytes);
   }

@@ -92,6 +92,17 @@ struct SsdUsage {
   uint64_t append_queued_bytes = 0;
   SsdHealth health = SsdHealth::kOk;
   std::string_view io_queue = "";  // "io_uring", "threads": of the first device
+
+  // Bytes written to devices per byte of frames that were appended; 1 before the first.
+  uint64_t bytes_written() const {
+    return payload_bytes_written + moved_bytes_written + overhead_bytes_written +
+           catalog_bytes_written;
+  }
+  double write_amplification() const {
+    return payload_bytes_written == 0
+               ? 1
+               : static_cast<double>(bytes_written()) / payload_bytes_written;
+  }
 };
 
 }  // namespace larder::server

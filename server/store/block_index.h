@@ -183,6 +183,8 @@ class BlockIndex {
 
   // The block, which is present, has this copy from now on; an older one is given up.
   void AddSsd(BlockRef block, const SsdCopy& copy);
+  // Whether it and all its ancestors are on SSD: then a restart finds it. O(ancestors) the first time.
+  bool ChainOnSsd(BlockRef block);
   // False when the block's copy is not (any more) at `from`.
   bool MoveSsd(const Fingerprint& key, const SsdLocation& from, const SsdLocation& to);
   // Whether the copy at `location` is a live block's.
@@ -259,7 +261,7 @@ class BlockIndex {
     uint32_t reused : 1;
     uint32_t queued : 1;   // waits to be written to SSD
     uint32_t writing : 1;  // on its way to SSD
-    uint32_t rooted : 1;   // known to have its ancestors (DropOrphans)
+    uint32_t rooted : 1;   // known to be on SSD with its ancestors
     SpaceSlot space;
     uint8_t codec_id;
     uint8_t fidelity : 4;

@@ -22,7 +22,7 @@ bool BlockIndex::SetQueued(BlockRef block, bool queued) {
 void BlockIndex::ForgetSsdSize(BlockRef block) {
   --ssd_blocks_;
   ssd_bytes_ -= ssd_[block].location.frame_bytes + kSsdRecordBytes;
-  entries_[block].on_ssd = entries_[block].stale = 0;
+  entries_[block].on_ssd = entries_[block].stale = entries_[block].rooted = 0;
 }
 
 void BlockIndex::ForgetSsd(BlockRef block) {
@@ -42,6 +42,15 @@ void BlockIndex::AddSsd(BlockRef block, const SsdCopy& copy) {
   ssd_bytes_ += copy.location.frame_bytes + kSsdRecordBytes;
   entries_[block].on_ssd = 1;
   Reconsider(block);  // it may leave memory now, whatever its children
+}
+
+bool BlockIndex::ChainOnSsd(BlockRef block) {
+  BlockRef above = block;
+  for (; above != kNoBlock && !entries_[above].rooted; above = entries_[above].parent) {
+    if (!entries_[above].on_ssd) return false;
+  }
+  for (; block != above; block = entries_[block].parent) entries_[block].rooted = 1;
+  return true;
 }
 
 bool BlockIndex::HoldsSsd(const Fingerprint& key, const SsdLocation& location) const {

@@ -6,38 +6,9 @@
 #include "server/base/check.h"
 #include "server/base/fault_point.h"
 #include "server/base/planted_bug.h"
+#include "server/store/frame_key.h"
 
 namespace larder::server {
-namespace {
-
-RemovalReason RemovalReasonOf(const Removed& removed) {
-  if (removed.by_pressure) return RemovalReason::kPressure;
-  if (removed.reason == MissReason::kNone) return RemovalReason::kReplaced;
-  if (removed.reason == MissReason::kExpired) return RemovalReason::kExpired;
-  if (removed.reason == MissReason::kQuarantined) return RemovalReason::kQuarantined;
-  return RemovalReason::kOperator;
-}
-
-// From a header in memory, which a fault may have damaged: sizes are not trusted.
-PrefixHash HashFrom(uint8_t size, const std::array<uint8_t, 32>& bytes) {
-  return size <= bytes.size() ? PrefixHash{size, bytes} : PrefixHash{};
-}
-
-PrefixHash HashOf(const FrameHeader& header) {
-  return HashFrom(header.prefix_hash_bytes, header.prefix_hash);
-}
-
-PrefixHash ParentOf(const FrameHeader& header) {
-  return HashFrom(header.parent_hash_bytes, header.parent_hash);
-}
-
-// Names the raw bytes that a frame stands for: the root of the raw frame it is or was made from; zero
-// when whoever encoded it did not say.
-Checksum128 OriginOf(const FrameHeader& header, bool raw) {
-  return raw ? header.root : header.source_root;
-}
-
-}  // namespace
 
 bool IsRaw(const FrameView& frame) {
   const auto descriptors = frame.descriptors();
@@ -56,7 +27,8 @@ BlockStore::BlockStore(const Options& options)
       start_(options.clock.Now()),
       index_(options.blocks_max, options.order, Fingerprinter(options.fingerprint_secret),
              [this](const Removed& removed) { OnRemoved(removed); },
-             {.limits = options.tenants.limits(),
+             {.with_ssd = options.ssd != nullptr,
+              .limits = options.tenants.limits(),
               .account_of =
                   [&spaces = options.spaces](SpaceSlot slot) { return spaces.at(slot).account; }}),
       tenants_(1 + options.tenants.limits().size()) {}
@@ -90,6 +62,7 @@ BlockStore::Prefix BlockStore::FindPrefix(const SpaceEntry& space,
     const size_t begin = end - std::min(kBlocksPerLock, end);
     MutexLock lock(mutex_);
     index_.TouchChain(std::span(found).subspan(begin, end - begin));
+    for (size_t i = begin; i < end; ++i) OfferLocked(found[i]);
     end = begin;
   }
   prefix.pins = PinSet(this, std::move(found));
@@ -127,6 +100,7 @@ std::variant<PinnedFrame, MissReason> BlockStore::PinFrame(const SpaceEntry& spa
     frame.pin = PinSet(this, {block});
     frame.residency = index_.ResidencyOf(block);
   }
+  if (!frame.residency.in_memory()) return frame;
   if (!SameKey(space, hash, frame.residency)) {
     Quarantine(space, hash, frame, "the frame's header does not carry the key it is indexed under");
     return MissReason::kQuarantined;
@@ -142,6 +116,13 @@ PinSet BlockStore::PinBlock(const SpaceEntry& space, const PrefixHash& hash) {
   if (block == kNoBlock) return {};
   index_.Pin(block);
   return PinSet(this, {block});
+}
+
+PinSet BlockStore::PinAgain(const PinSet& block) {
+  const BlockRef ref = block.blocks()[0];
+  MutexLock lock(mutex_);
+  index_.Pin(ref);
+  return PinSet(this, {ref});
 }
 
 SlabHandle BlockStore::Reserve(const SpaceEntry& space, uint64_t frame_bytes) {
@@ -167,6 +148,25 @@ SlabHandle BlockStore::Reserve(const SpaceEntry& space, uint64_t frame_bytes) {
   }
 }
 
+bool BlockStore::DiffersLocked(const Candidate& candidate, BlockRef block,
+                               Fidelity fidelity) const {
+  const FrameHeader& header = candidate.frame.header();
+  const Residency residency = index_.ResidencyOf(block);
+  const Checksum128 origin = OriginOf(header, IsRaw(candidate.frame));
+  if (!residency.in_memory()) {
+    // The frame is on SSD, and a put does not wait for a read: what is known of it is a tag.
+    const uint32_t resident_tag = index_.ssd_of(block).origin_tag;
+    return resident_tag != 0 && OriginTag(origin) != 0 && resident_tag != OriginTag(origin);
+  }
+  const FrameHeader resident = HeaderOf(residency);
+  const bool resident_raw = residency.codec_id == kCodecRaw && resident.descriptor_count == 1;
+  const Checksum128 resident_origin = OriginOf(resident, resident_raw);
+  const bool comparable = origin != Checksum128{} && resident_origin != Checksum128{};
+  // Without both origins only copies of one fidelity can be compared: byte for byte.
+  return comparable ? origin != resident_origin
+                    : fidelity == residency.fidelity && header.root != resident.root;
+}
+
 PutOutcome BlockStore::CheckLocked(const Candidate& candidate) const {
   const FrameHeader& header = candidate.frame.header();
   if (!candidate.parent.empty() && !index_.live(candidate.parent.blocks()[0])) {
@@ -177,16 +177,8 @@ PutOutcome BlockStore::CheckLocked(const Candidate& candidate) const {
       index_.Find(candidate.space.id, HashOf(header), Fidelity::kUnspecified, &reason);
   if (block == kNoBlock) return PutOutcome::kStored;
   const Residency residency = index_.ResidencyOf(block);
-  const FrameHeader resident = HeaderOf(residency);
-  const bool resident_raw = residency.codec_id == kCodecRaw && resident.descriptor_count == 1;
-  const Checksum128 resident_origin = OriginOf(resident, resident_raw);
-  const Checksum128 origin = OriginOf(header, IsRaw(candidate.frame));
   const Fidelity fidelity = candidate.stored_fidelity.value_or(candidate.frame.fidelity());
-  const bool comparable = origin != Checksum128{} && resident_origin != Checksum128{};
-  // Without both origins only copies of one fidelity can be compared: byte for byte.
-  const bool differs = comparable ? origin != resident_origin
-                                  : fidelity == residency.fidelity && header.root != resident.root;
-  if (differs && !PlantedBug("put.conflict_ignored")) {
+  if (DiffersLocked(candidate, block, fidelity) && !PlantedBug("put.conflict_ignored")) {
     ++conflicts_;
     return PutOutcome::kConflict;
   }
@@ -220,6 +212,7 @@ BlockStore::Published BlockStore::Publish(const Candidate& candidate, SlabHandle
                           residency, ToTicks(candidate.retention));
     if (block == kNoBlock) return {PutOutcome::kNoRoom, {}};
     slab.Detach();
+    OfferLocked(block);
     ++stored_;
     candidate.space.blocks.fetch_add(1, std::memory_order_relaxed);
     candidate.space.stored_bytes.fetch_add(header.frame_bytes, std::memory_order_relaxed);
@@ -244,23 +237,6 @@ void BlockStore::TouchAncestors(const PinSet& block) {
     MutexLock lock(mutex_);
     next = index_.TouchAncestors(next, kBlocksPerLock);
   }
-}
-
-void BlockStore::OnRemoved(const Removed& removed) {
-  mutex_.AssertHeld();
-  FaultAt("block.removed");
-  const SpaceEntry& space = options_.spaces.at(removed.space);
-  const RemovalReason reason = RemovalReasonOf(removed);
-  ++removed_[static_cast<int>(reason)];
-  if (removed.by_pressure && !removed.stays) ++tenants_[space.account].evicted_blocks;
-  options_.metrics.CountRemoval(reason, removed.priority);
-  space.blocks.fetch_sub(1, std::memory_order_relaxed);
-  space.stored_bytes.fetch_sub(removed.residency.frame_bytes, std::memory_order_relaxed);
-  if (options_.events.watched()) {
-    const FrameHeader header = HeaderOf(removed.residency);
-    options_.events.Record(EventKind::kRemoved, space.id, HashOf(header), ParentOf(header));
-  }
-  options_.dram.Free(removed.residency.slab);
 }
 
 void BlockStore::Unpin(std::span<const BlockRef> blocks) {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -22,11 +23,13 @@
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/base/mutex.h"
+#include "server/ssd/ssd_frames.h"
 #include "server/store/block_index.h"
 #include "server/store/event_log.h"
 #include "server/store/quarantine_list.h"
 #include "server/store/space_table.h"
 #include "server/store/tenant_accounts.h"
+#include "server/store/write_queue.h"
 #include "server/tier/tier.h"
 
 namespace larder::server {
@@ -52,6 +55,11 @@ class PinSet {
   bool empty() const { return blocks_.empty(); }
   std::span<const BlockRef> blocks() const { return blocks_; }
   void Reset();
+  // The pins have been let go otherwise.
+  void Detach() {
+    store_ = nullptr;
+    blocks_.clear();
+  }
 
  private:
   BlockStore* store_ = nullptr;
@@ -61,8 +69,15 @@ class PinSet {
 // One block's frame, readable as long as this lives. Move-only.
 struct PinnedFrame {
   PinSet pin;
-  ByteSpans spans;  // frame_bytes in all
+  ByteSpans spans;  // frame_bytes in all; none while the frame is only on SSD
   Residency residency;
+  std::shared_ptr<const SsdFrame> staged;  // the spans' memory when it is no slab
+};
+
+// Which blocks are written to SSD at all.
+enum class SsdAdmission : uint8_t {
+  kAll,        // every block
+  kSecondUse,  // those that were used after they were stored, or have more than the default priority
 };
 
 class BlockStore {
@@ -83,6 +98,8 @@ class BlockStore {
     QuarantineList& quarantine;
     Metrics& metrics;
     const TenantAccounts& tenants;
+    SsdFrames* ssd = nullptr;  // none: memory is all there is
+    SsdAdmission admission = SsdAdmission::kAll;
   };
   explicit BlockStore(const Options& options);
 
@@ -96,12 +113,16 @@ class BlockStore {
   Prefix FindPrefix(const SpaceEntry& space, std::span<const PrefixHash> hashes,
                     Fidelity fidelity_min, bool pin);
 
-  // A block's frame after comparing the whole key in its header, or why there is none.
+  // A block's frame after comparing the whole key in its header, or why there is none. A block that
+  // is on SSD alone is pinned without its frame: residency.in_memory() is false.
   std::variant<PinnedFrame, MissReason> PinFrame(const SpaceEntry& space, const PrefixHash& hash,
                                                  Fidelity fidelity_min);
 
   // A pin on a live block without reading it; empty when absent.
   PinSet PinBlock(const SpaceEntry& space, const PrefixHash& hash);
+
+  // Another pin on a pinned block.
+  PinSet PinAgain(const PinSet& block);
 
   // Room for a frame of the space's tenant, within its quota, evicting what may go; an empty handle
   // when nothing more may.
@@ -147,8 +168,68 @@ class BlockStore {
   // Expires what is due. Called by the janitor and, in small steps, by every operation.
   void Advance();
 
+  // --- Copies on SSD (block_store_tiers.cc) ---
+  // Blocks that wait to be written to SSD.
+  WriteQueue& write_queue() { return write_queue_; }
+  // Where a pinned block lies on SSD, and under what name; nullopt when it does not.
+  struct SsdPlace {
+    std::string key;
+    SsdLocation location;
+  };
+  std::optional<SsdPlace> SsdPlaceOf(const PinSet& block) const;
+  // The block whose copy on SSD is at `from` gets this one of the same frame in memory. False when it
+  // has one, or its copy is elsewhere by now; then the slab is freed.
+  bool Promote(BlockRef block, const SsdLocation& from, SlabHandle slab);
+
+  // A write of one block to SSD. Its frame stays where it is until EndWrite.
+  struct SsdWrite {
+    PinSet pin;
+    ByteSpans spans;
+    SsdRecord record;
+    SsdCopy copy;  // without its location
+  };
+  // `block` and those of its ancestors that must be written before it, head first; empty when it is
+  // on SSD, or can not go there. At most `limit`: the first ones.
+  std::vector<BlockRef> UnwrittenChain(BlockRef block, size_t limit) const;
+  // A block that was taken from the write queue.
+  void Dequeued(BlockRef block);
+  // nullopt when the block is gone, written or being written.
+  std::optional<SsdWrite> BeginWrite(BlockRef block);
+  // The write has ended: at `location`, or (none) in failure.
+  void EndWrite(SsdWrite write, std::optional<SsdLocation> location);
+  // Whether a pinned block and its ancestors are on SSD, or it is on its way there.
+  enum class Written : uint8_t { kNo, kUnderWay, kYes };
+  Written WrittenOf(const PinSet& block);
+  // Evicts from SSD, lowest priority and coldest first, until `bytes` more are within `bytes_max`. False when
+  // what is left is held, in memory too, or of a priority above `priority_max`.
+  bool MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority_max);
+  // Queues what should be on SSD and waits nowhere, of the entries [begin, begin + kScanStep);
+  // returns where to go on, 0 at the end.
+  BlockRef SweepUnwritten(BlockRef begin);
+  // Blocks in memory, warmest first, for a store that takes nothing more.
+  std::vector<BlockRef> WarmestFirst();
+
+  // The owner's answers to the SSD tier (ssd_tier.h).
+  std::vector<bool> KeepOnSsd(std::span<const SsdEntry> entries);
+  bool MovedOnSsd(const SsdEntry& from, const SsdLocation& to);
+  void DamagedOnSsd(const SsdEntry& entry, std::string_view reason);
+  // A pinned block's frame on SSD is damaged: as Quarantine, for the copy at `location`.
+  void QuarantineSsd(const SpaceEntry& space, const PrefixHash& hash, const PinSet& block,
+                     const SsdLocation& location, std::string_view reason);
+
+  // A block that a restart found; false when it is not taken.
+  bool Restore(const SsdEntry& entry);
+  // After the last one: what has lost its ancestors goes.
+  void EndRestore();
+
   struct Stats {
     uint64_t blocks = 0;
+    uint64_t memory_blocks = 0;
+    uint64_t ssd_blocks = 0;
+    uint64_t ssd_bytes = 0;        // of frames and their records
+    uint64_t dropped_memory = 0;   // copies in memory given up for room, the block being on SSD
+    uint64_t overtaken = 0;        // evicted by pressure while they waited to be written to SSD
+    uint64_t restored = 0;
     uint64_t blocks_max = 0;
     uint64_t pinned_blocks = 0;
     uint64_t stored = 0;
@@ -170,8 +251,15 @@ class BlockStore {
   void Unpin(std::span<const BlockRef> blocks);
   FrameHeader HeaderOf(const Residency& residency) const;
   bool SameKey(const SpaceEntry& space, const PrefixHash& hash, const Residency& residency) const;
+  // Whether the candidate stands for other bytes than the resident block.
+  bool DiffersLocked(const Candidate& candidate, BlockRef block, Fidelity fidelity) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   PutOutcome CheckLocked(const Candidate& candidate) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnRemoved(const Removed& removed);
+  void OfferLocked(BlockRef block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::string SsdKeyOf(const Fingerprint& key, SpaceSlot space) const;
+  int64_t UnixMillis(Tick tick) const;
+  Tick TickOf(int64_t unix_millis) const;
   Tick NowTick() const;
   RetentionTicks ToTicks(const RetentionSpec& retention) const;
 
@@ -183,6 +271,10 @@ class BlockStore {
   mutable uint64_t conflicts_ ABSL_GUARDED_BY(mutex_) = 0;  // Check() is where most are found
   uint64_t removed_[kRemovalReasons] ABSL_GUARDED_BY(mutex_) = {};
   std::vector<TenantUsage> tenants_ ABSL_GUARDED_BY(mutex_);  // used_bytes is the index's to tell
+  uint64_t dropped_memory_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t overtaken_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t restored_ ABSL_GUARDED_BY(mutex_) = 0;
+  WriteQueue write_queue_;
 };
 
 }  // namespace larder::server

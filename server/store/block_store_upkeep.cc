@@ -114,6 +114,12 @@ BlockStore::Stats BlockStore::stats() const {
   MutexLock lock(mutex_);
   Stats stats;
   stats.blocks = index_.size();
+  stats.memory_blocks = index_.memory_blocks();
+  stats.ssd_blocks = index_.ssd_blocks();
+  stats.ssd_bytes = index_.ssd_bytes();
+  stats.dropped_memory = dropped_memory_;
+  stats.overtaken = overtaken_;
+  stats.restored = restored_;
   stats.blocks_max = index_.blocks_max();
   stats.pinned_blocks = index_.pinned_blocks();
   stats.stored = stored_;

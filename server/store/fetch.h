@@ -10,17 +10,18 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <memory>
 #include <variant>
 #include <vector>
 
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/store/block_store.h"
+#include "server/store/ssd_reads.h"
 
 namespace larder::server {
-
-using FetchAnswer = std::variant<PinnedFrame, MissReason>;
 
 // What the verb works with; outlives every session.
 struct FetchParts {
@@ -28,6 +29,7 @@ struct FetchParts {
   const std::atomic<bool>& draining;  // then every further block is a miss
   const Clock& clock;
   Metrics& metrics;
+  SsdReads* ssd_reads = nullptr;  // none: no block is on SSD
 };
 
 // Confined to its caller: one call of Next at a time, the next one after `ready` was called. The
@@ -42,7 +44,11 @@ class FetchSession {
     // answered MISS(over_deadline).
     TimePoint deadline = TimePoint::max();
   };
-  static constexpr auto kAnswerMargin = std::chrono::milliseconds(2);
+  static constexpr auto kAnswerMargin = SsdReads::kAnswerMargin;
+  // Once a block must be read from SSD, as many more are begun with it: enough for a device to work
+  // in parallel, and little beside the staging memory of all gets.
+  static constexpr size_t kReadAheadBlocks = 8;
+  static constexpr uint64_t kReadAheadBytes = uint64_t{16} << 20;
 
   FetchSession(const FetchParts& parts, const SpaceEntry& space, std::vector<PrefixHash> hashes,
                const Options& options);
@@ -56,13 +62,22 @@ class FetchSession {
   void Next(std::function<void(FetchAnswer)> ready);
 
  private:
+  // A block that was begun; its answer or its asker comes first.
+  struct Ahead;
+
   FetchAnswer Find(const PrefixHash& hash);
+  bool Waits(const FetchAnswer& answer) const;
+  void Begin(const PrefixHash& hash, FetchAnswer found);
+  void ReadAhead();
+  void Give(const std::function<void(FetchAnswer)>& ready, FetchAnswer answer) const;
 
   const FetchParts parts_;
   const SpaceEntry& space_;
   const std::vector<PrefixHash> hashes_;
   const Options options_;
-  size_t next_ = 0;
+  size_t next_ = 0;                           // the next that Next answers
+  std::deque<std::shared_ptr<Ahead>> ahead_;  // next_ and on
+  uint64_t ahead_bytes_ = 0;
 };
 
 }  // namespace larder::server

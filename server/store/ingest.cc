@@ -64,7 +64,8 @@ IngestSession::IngestSession(const IngestParts& parts, const SpaceEntry& space, 
       metrics_(parts.metrics),
       space_(space),
       recipe_(space.codec.recipe),
-      count_(count) {}
+      count_(count),
+      migrate_(parts.migrate) {}
 
 absl::Status IngestSession::Begin(uint32_t index, uint64_t frame_bytes,
                                   const RetentionSpec& retention) {
@@ -239,6 +240,10 @@ bool IngestSession::FindParent() {
       {space_, arriving_->frame, arriving_->retention, arriving_->parent, stored_fidelity});
   if (outcome == PutOutcome::kStored) return true;
   Settle(outcome, MessageOf(outcome));
+  if (outcome == PutOutcome::kAlreadyPresent && await_durable_) {
+    PinSet resident = blocks_.PinBlock(space_, {header.prefix_hash_bytes, header.prefix_hash});
+    if (!resident.empty()) Persist(arriving_->index, std::move(resident));
+  }
   return false;
 }
 
@@ -304,6 +309,9 @@ void IngestSession::Complete() {
       FaultAt("put.published");
       if (!published.pin.empty()) last_ = std::move(published.pin);
       Settle(published.outcome, MessageOf(published.outcome));
+      const bool resident = published.outcome == PutOutcome::kStored ||
+                            published.outcome == PutOutcome::kAlreadyPresent;
+      if (await_durable_ && resident) Persist(block.index, blocks_.PinAgain(last_));
     }
   }
   arriving_.reset();
@@ -351,6 +359,20 @@ void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
   metrics_.CountPutBlock(outcome, frame_bytes, stored ? block.frame.header().raw_bytes : 0);
 }
 
+// The block is to be durable; the batch goes on meanwhile.
+void IngestSession::Persist(uint32_t index, PinSet block) {
+  if (migrate_ == nullptr) {
+    results_[index].message = "stored in memory, but not durable: the server has no SSD tier";
+    return;
+  }
+  if (durability_ == nullptr) durability_ = std::make_shared<DurableResults>();
+  durability_->Expect();
+  migrate_->Persist(std::move(block), kDurablePatience,
+                    [durability = durability_, index](const absl::Status& status) {
+                      durability->Ended(index, status);
+                    });
+}
+
 void IngestSession::Finish(std::function<void(std::vector<IngestResult>)> done) {
   FaultAt("put.finish");
   results_.resize(count_);
@@ -361,7 +383,10 @@ void IngestSession::Finish(std::function<void(std::vector<IngestResult>)> done) 
   }
   if (!last_.empty()) blocks_.TouchAncestors(last_);
   last_.Reset();
-  done(std::move(results_));
+  if (durability_ == nullptr) return done(std::move(results_));
+  // The callbacks keep it; the caller may let the session go as soon as `done` is called.
+  const std::shared_ptr<DurableResults> durability = durability_;
+  durability->Finish(std::move(results_), std::move(done));
 }
 
 }  // namespace larder::server

@@ -27,14 +27,10 @@
 #include "server/base/byte_budget.h"
 #include "server/base/metrics.h"
 #include "server/store/block_store.h"
+#include "server/store/durable_results.h"
+#include "server/store/migrate.h"
 
 namespace larder::server {
-
-struct IngestResult {
-  PutOutcome outcome = PutOutcome::kIncomplete;
-  std::string message;
-  uint64_t frame_bytes = 0;  // as stored
-};
 
 // The block that is arriving. Its fate may be settled before its last byte; then the rest is
 // skipped.
@@ -65,6 +61,7 @@ struct IngestParts {
   ByteBudget& budget;
   CoderPool& coders;
   Metrics& metrics;
+  Migrate* migrate = nullptr;  // none: nothing is durable
 };
 
 // One batch of one stream. Confined to the stream's reactions. The space must outlive it (spaces
@@ -79,6 +76,11 @@ class IngestSession {
 
   // Stores the raw frames of this batch with another recipe than the space's.
   void UseRecipe(const BlockRecipe& recipe) { recipe_ = recipe; }
+
+  // The results wait for the blocks, and those that were there already, to be durable, at most
+  // kDurablePatience each. Before the first block.
+  void AwaitDurable() { await_durable_ = true; }
+  static constexpr auto kDurablePatience = std::chrono::seconds(10);
 
   // Starts block `index` (0, 1, 2, ... below the count). INVALID_ARGUMENT when the previous block
   // is not whole or the order is broken.
@@ -114,6 +116,7 @@ class IngestSession {
   void Verify(std::span<const std::byte> landed);
   void Complete();
   void Settle(PutOutcome outcome, std::string_view message);
+  void Persist(uint32_t index, PinSet block);
 
   BlockStore& blocks_;
   ByteBudget& budget_;
@@ -124,6 +127,9 @@ class IngestSession {
   const uint32_t count_;
   std::vector<IngestResult> results_;  // of the blocks that have begun: grows with what arrives
   std::optional<ArrivingBlock> arriving_;
+  Migrate* const migrate_;
+  bool await_durable_ = false;
+  std::shared_ptr<DurableResults> durability_;  // once a block waits
   PinSet last_;  // the last published block stays pinned, so that its child finds it
 };
 

@@ -27,8 +27,12 @@ absl::StatusOr<LookupAnswer> Lookup::Run(const SpaceEntry& space,
 
   const uint64_t query_tokens = hashes.size() * uint64_t{space.shape.tokens};
   const uint64_t hit_tokens = answer.blocks.size() * uint64_t{space.shape.tokens};
-  metrics_.CountLookup(space.metrics, query_tokens, hit_tokens, TierKind::kDram,
-                       answer.miss_reason);
+  TierTokens hits;
+  for (const Residency& block : answer.blocks) hits[block.tier()] += space.shape.tokens;
+  for (int tier = 0; tier < kTiers; ++tier) {
+    hits_[tier].fetch_add(hits.tokens[tier], std::memory_order_relaxed);
+  }
+  metrics_.CountLookup(space.metrics, query_tokens, hits, answer.miss_reason);
   space.lookup_tokens.fetch_add(query_tokens, std::memory_order_relaxed);
   space.hit_tokens.fetch_add(hit_tokens, std::memory_order_relaxed);
   return answer;

@@ -1,6 +1,7 @@
 // The Lookup verb: longest resident prefix, optionally under a lease.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <span>
 #include <string>
@@ -31,10 +32,18 @@ class Lookup {
                                    Fidelity fidelity_min, std::string_view client,
                                    std::chrono::milliseconds lease_ttl);
 
+  // Tokens found since the start, by tier.
+  TierTokens hits() const {
+    TierTokens hits;
+    for (int tier = 0; tier < kTiers; ++tier) hits.tokens[tier] = hits_[tier].load();
+    return hits;
+  }
+
  private:
   BlockStore& blocks_;
   LeaseTable& leases_;
   Metrics& metrics_;
+  std::atomic<uint64_t> hits_[kTiers] = {};
 };
 
 }  // namespace larder::server

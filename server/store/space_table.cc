@@ -15,18 +15,13 @@ absl::StatusOr<std::vector<const SpaceEntry*>> SpaceTable::Register(std::string_
   for (const LayerGroup& group : manifest.groups) {
     const Digest digest = SpaceDigest(tenant, manifest_digest, group.name);
     const SpaceId id = SpaceIdOf(digest);
-    if (const auto found = by_id_.find(id); found != by_id_.end()) {
-      const SpaceEntry& known = *spaces_[found->second];
-      if (known.digest != digest)
-        return Bug("two spaces share a 64-bit id; rename the tenant or the model");
-      entries.push_back(&known);
-      continue;
+    SpaceEntry* const entry = EntryOf(id);
+    if (entry == nullptr) return OverLimit("registered spaces", spaces_.size(), kSpacesMax);
+    entries.push_back(entry);
+    if (entry->manifest != nullptr) {
+      if (entry->digest == digest) continue;
+      return Bug("two spaces share a 64-bit id; rename the tenant or the model");
     }
-    if (spaces_.size() >= kSpacesMax)
-      return OverLimit("registered spaces", spaces_.size(), kSpacesMax);
-    auto entry = std::make_unique<SpaceEntry>();
-    entry->slot = static_cast<SpaceSlot>(spaces_.size());
-    entry->id = id;
     entry->digest = digest;
     entry->tenant = std::string(tenant);
     entry->group = group.name;
@@ -37,17 +32,36 @@ absl::StatusOr<std::vector<const SpaceEntry*>> SpaceTable::Register(std::string_
     entry->account = tenants_.Of(tenant);
     entry->codec = codecs_.Of(manifest, group);
     entry->metrics = metrics_.AddSpace(tenant, manifest.model, group.name);
-    by_id_[id] = entry->slot;
-    entries.push_back(entry.get());
-    spaces_.push_back(std::move(entry));
+    ++registered_;
   }
   return entries;
+}
+
+SpaceEntry* SpaceTable::EntryOf(SpaceId id) {
+  if (const auto found = by_id_.find(id); found != by_id_.end()) {
+    return spaces_[found->second].get();
+  }
+  if (spaces_.size() >= kSpacesMax) return nullptr;
+  auto entry = std::make_unique<SpaceEntry>();
+  entry->slot = static_cast<SpaceSlot>(spaces_.size());
+  entry->id = id;
+  by_id_[id] = entry->slot;
+  return spaces_.emplace_back(std::move(entry)).get();
+}
+
+std::optional<SpaceSlot> SpaceTable::Await(SpaceId id) {
+  MutexLock lock(mutex_);
+  const SpaceEntry* const entry = EntryOf(id);
+  if (entry == nullptr) return std::nullopt;
+  return entry->slot;
 }
 
 absl::StatusOr<const SpaceEntry*> SpaceTable::Find(SpaceId id) const {
   MutexLock lock(mutex_);
   const auto found = by_id_.find(id);
-  if (found == by_id_.end()) return SpaceUnknown(id);
+  if (found == by_id_.end() || spaces_[found->second]->manifest == nullptr) {
+    return SpaceUnknown(id);
+  }
   return spaces_[found->second].get();
 }
 
@@ -59,13 +73,15 @@ const SpaceEntry& SpaceTable::at(SpaceSlot slot) const {
 std::vector<const SpaceEntry*> SpaceTable::All() const {
   MutexLock lock(mutex_);
   std::vector<const SpaceEntry*> all;
-  for (const auto& space : spaces_) all.push_back(space.get());
+  for (const auto& space : spaces_) {
+    if (space->manifest != nullptr) all.push_back(space.get());
+  }
   return all;
 }
 
 size_t SpaceTable::size() const {
   MutexLock lock(mutex_);
-  return spaces_.size();
+  return registered_;
 }
 
 }  // namespace larder::server

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,7 @@
 
 namespace larder::server {
 
+// Complete once it is registered; before, an awaited space has its slot, its id and counters.
 struct SpaceEntry {
   SpaceSlot slot = 0;
   SpaceId id = 0;
@@ -51,19 +53,26 @@ class SpaceTable {
   absl::StatusOr<std::vector<const SpaceEntry*>> Register(std::string_view tenant,
                                                           const Manifest& manifest);
 
+  // The slot of a space that nobody may have registered yet: its blocks are known before it is.
+  // nullopt at kSpacesMax.
+  std::optional<SpaceSlot> Await(SpaceId id);
+
   // FAILED_PRECONDITION when unknown.
   absl::StatusOr<const SpaceEntry*> Find(SpaceId id) const;
   const SpaceEntry& at(SpaceSlot slot) const;
-  std::vector<const SpaceEntry*> All() const;
-  size_t size() const;
+  std::vector<const SpaceEntry*> All() const;  // that are registered
+  size_t size() const;                         // of All()
 
  private:
   const CodecPolicy& codecs_;
   const TenantAccounts& tenants_;
   Metrics& metrics_;
+  SpaceEntry* EntryOf(SpaceId id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   mutable Mutex mutex_;
   std::vector<std::unique_ptr<SpaceEntry>> spaces_ ABSL_GUARDED_BY(mutex_);
   absl::flat_hash_map<SpaceId, SpaceSlot> by_id_ ABSL_GUARDED_BY(mutex_);
+  size_t registered_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace larder::server

@@ -10,8 +10,18 @@
 namespace larder::server {
 namespace {
 
-// Every block takes at least a granule, so the index can never be full before the tier is.
-size_t BlocksMax(const Tier& dram) { return dram.usage().budget_bytes / kGranuleBytes; }
+// Every block takes at least a granule, so the index can never be full before the tiers are.
+// 2^28 blocks are 24 GiB of index: a larger SSD of frames that small is not filled.
+size_t BlocksMax(const Config& config, const Tier& dram, bool with_ssd) {
+  constexpr uint64_t kSsdBlocksMax = uint64_t{1} << 28;
+  const uint64_t on_ssd = with_ssd ? std::min(config.ssd_bytes / kGranuleBytes, kSsdBlocksMax) : 0;
+  return dram.usage().budget_bytes / kGranuleBytes + on_ssd;
+}
+
+// What waits to be written or promoted may hold this much of memory.
+uint64_t MigrateBytesMax(const Config& config, uint64_t wanted) {
+  return std::min(wanted, config.dram_bytes / 8);
+}
 
 // Block references that leases may hold in all: 64 MiB, and two hundred requests of the longest
 // chain.
@@ -36,19 +46,40 @@ EvictionOrderFactory OrderOf(const Config& config, size_t blocks_max) {
 
 }  // namespace
 
-Store::Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics)
+Store::Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics,
+             const SsdParts* ssd)
     : dram_(dram),
       clock_(clock),
       metrics_(metrics),
       codecs_(config),
       tenants_(config),
       spaces_(codecs_, tenants_, metrics),
-      blocks_({dram, BlocksMax(dram), OrderOf(config, BlocksMax(dram)), RandomSecret(), clock,
-               spaces_, events_, quarantine_, metrics, tenants_}),
+      ssd_(ssd != nullptr ? &ssd->frames : nullptr),
+      blocks_({dram, BlocksMax(config, dram, ssd != nullptr),
+               OrderOf(config, BlocksMax(config, dram, ssd != nullptr)),
+               ssd != nullptr ? ssd->fingerprint_secret : RandomSecret(), clock, spaces_, events_,
+               quarantine_, metrics, tenants_, ssd_,
+               config.ssd_second_use ? SsdAdmission::kSecondUse : SsdAdmission::kAll}),
       leases_(
           {config.leases_max, config.leases_per_client_max, kLeasedPinsMax, clock, RandomLeaseId}),
       ingest_budget_(std::min(config.ingest_bytes_max, config.dram_bytes / 2)),
-      lookup_(blocks_, leases_, metrics) {}
+      lookup_(blocks_, leases_, metrics) {
+  if (ssd == nullptr) return;
+  migrate_.emplace(Migrate::Options{
+      .blocks = blocks_,
+      .ssd = ssd->frames,
+      .clock = clock,
+      .recover = ssd->recover,
+      .start = ssd->start,
+      .write_bytes_max = MigrateBytesMax(config, uint64_t{64} << 20),
+      .promote_bytes_max =
+          MigrateBytesMax(config, std::min(uint64_t{32} << 20, config.ssd_staging_bytes / 4))});
+  reads_.emplace(SsdReads::Options{blocks_, ssd->frames, clock,
+                                   [this](const SpaceEntry& space, const PinnedFrame& frame,
+                                          const SsdLocation& location) {
+                                     migrate_->Promote(space, frame, location);
+                                   }});
+}
 
 std::vector<TenantSample> Store::TenantSamples() const {
   std::vector<TenantSample> samples;

@@ -2,9 +2,11 @@
 // message and no transport.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
-#include <vector>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -19,16 +21,29 @@
 #include "server/store/ingest.h"
 #include "server/store/lease_table.h"
 #include "server/store/lookup.h"
+#include "server/store/migrate.h"
 #include "server/store/quarantine_list.h"
 #include "server/store/space_table.h"
+#include "server/store/ssd_reads.h"
 #include "server/tier/tier.h"
 
 namespace larder::server {
 
-// Thread-safe. `dram`, `clock` and `metrics` must outlive it.
+// The SSD tier as a store begins with it: not recovered yet.
+struct SsdParts {
+  SsdFrames& frames;
+  std::array<uint8_t, Fingerprinter::kSecretBytes> fingerprint_secret;  // of the names in it
+  std::function<absl::Status(const std::function<void(const SsdEntry&)>&)> recover;
+  std::function<void(SsdOwner&)> start;
+};
+
+// Thread-safe. `dram`, `clock` and `metrics` must outlive it. With an SSD tier it begins with what
+// survived there (migrate()->recovered() says whether that could be read). Before that tier goes,
+// StopMigrate; before the store goes, the tier.
 class Store {
  public:
-  Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics);
+  Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics,
+        const SsdParts* ssd = nullptr);
 
   SpaceTable& spaces() { return spaces_; }
   BlockStore& blocks() { return blocks_; }
@@ -40,19 +55,30 @@ class Store {
   std::vector<TenantSample> TenantSamples() const;
   const ByteBudget& ingest_budget() const { return ingest_budget_; }
   Tier& dram() { return dram_; }
+  // nullptr without an SSD tier.
+  SsdFrames* ssd() { return ssd_; }
+  Migrate* migrate() { return migrate_ ? &*migrate_ : nullptr; }
 
   IngestSession OpenIngest(const SpaceEntry& space, uint32_t count) {
-    return IngestSession({blocks_, ingest_budget_, coders_, metrics_}, space, count);
+    return IngestSession({blocks_, ingest_budget_, coders_, metrics_, migrate()}, space, count);
   }
 
   FetchSession OpenFetch(const SpaceEntry& space, std::vector<PrefixHash> hashes,
                          const FetchSession::Options& options) {
-    return FetchSession({blocks_, draining_, clock_, metrics_}, space, std::move(hashes), options);
+    return FetchSession({blocks_, draining_, clock_, metrics_, reads_ ? &*reads_ : nullptr}, space,
+                        std::move(hashes), options);
   }
 
   // Admission ends; what runs goes on. Never undone.
   void Drain() { draining_.store(true, std::memory_order_relaxed); }
   bool draining() const { return draining_.load(std::memory_order_relaxed); }
+
+  // Writes what is in memory alone to SSD until `deadline`; only after Drain and the last put.
+  // Returns how many blocks that was.
+  uint64_t DemoteAll(TimePoint deadline) { return migrate_ ? migrate_->Drain(deadline) : 0; }
+  void StopMigrate() {
+    if (migrate_) migrate_->Stop();
+  }
 
   // Ends due leases, expires due blocks. The server's janitor calls it ten times a second.
   void Advance() {
@@ -70,7 +96,10 @@ class Store {
   SpaceTable spaces_;
   EventLog events_;
   QuarantineList quarantine_;
+  SsdFrames* const ssd_;
   BlockStore blocks_;
+  std::optional<Migrate> migrate_;
+  std::optional<SsdReads> reads_;
   LeaseTable leases_;  // after blocks_: leases hold pins
   ByteBudget ingest_budget_;
   Lookup lookup_;

@@ -55,6 +55,12 @@ Config UnusualConfig() {
           .dram_bytes = (uint64_t{3} << 30) / 2 + 1,
           .dram_huge_pages = true,
           .policy = PolicyKind::kS3Fifo,
+          .ssd_path = "one,two/three",
+          .ssd_bytes = uint64_t{3} << 40,
+          .ssd_second_use = true,
+          .ssd_write_bytes_per_day = uint64_t{7} << 30,
+          .ssd_scrub_bytes_per_second = 0,
+          .ssd_staging_bytes = uint64_t{9} << 20,
           .streams_max = 16'384,
           .ingest_bytes_max = uint64_t{256} << 30,
           .stream_idle_timeout = milliseconds(100),
@@ -106,6 +112,12 @@ TEST(ConfigTest, HasAFlagForEveryField) {
                                  "true",
                                  "--policy",
                                  "s3fifo",
+                                 "--ssd-path=one,two/three",
+                                 "--ssd-bytes=3TiB",
+                                 "--ssd-admission=second_use",
+                                 "--ssd-write-bytes-per-day=7GiB",
+                                 "--ssd-scrub-bytes-per-second=0",
+                                 "--ssd-staging-bytes=9MiB",
                                  "--streams-max",
                                  "16384",
                                  "--ingest-bytes-max",
@@ -177,6 +189,8 @@ TEST(ConfigTest, AcceptsEveryBoundAndRefusesTheNext) {
   };
   for (const Case& c : std::vector<Case>{
            {"dram_bytes", "16777215", "16MiB", "511GiB", "548682072065"},
+           {"ssd_bytes", "16777215", "16MiB", "1024TiB", "1125899906842625"},
+           {"ssd_staging_bytes", "1048575", "1MiB", "511GiB", "548682072065"},
            {"streams_max", "0", "1", "16384", "16385"},
            {"ingest_bytes_max", "1048575", "1MiB", "511GiB", "548682072065"},
            {"stream_idle_timeout_ms", "99", "100", "600000", "600001"},
@@ -198,6 +212,17 @@ TEST(ConfigTest, AcceptsEveryBoundAndRefusesTheNext) {
       EXPECT_EQ(FaultsIn(parse(outside)), 1u) << parse(outside);
       EXPECT_THAT(MessageOf(parse(outside)), AllOf(HasSubstr(c.field), HasSubstr("expected ")));
     }
+  }
+}
+
+TEST(ConfigTest, RefusesSsdDirectoriesThatAreEmptyOrTwice) {
+  const auto parse = [](const char* paths) {
+    return ConfigFromYaml(std::string("ssd_path: \"") + paths + "\"", Config()).status();
+  };
+  EXPECT_EQ(parse(""), absl::OkStatus());
+  EXPECT_EQ(parse("a,b"), absl::OkStatus());
+  for (const char* wrong : {"a,", ",a", "a,,b", "a,b,a"}) {
+    EXPECT_EQ(parse(wrong).code(), absl::StatusCode::kInvalidArgument) << wrong;
   }
 }
 
@@ -303,7 +328,7 @@ TEST(ConfigTest, NamesTheNearestFieldOnlyWhenItIsNear) {
                          {"metric_listen", "did you mean metrics_listen?"},
                          {"stream_idle_timeout", "did you mean stream_idle_timeout_ms?"},
                          {"polcy", "did you mean policy?"},
-                         {"ssd_path", "see larderd --help"},
+                         {"hugging_face", "see larderd --help"},
                          {"x", "see larderd --help"}}) {
     const auto config = ConfigFromYaml(std::string(c.field) + ": 1", Config());
     EXPECT_THAT(MessageOf(config.status()), HasSubstr(c.advice)) << c.field;

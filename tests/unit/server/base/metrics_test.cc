@@ -14,6 +14,12 @@
 namespace larder::server {
 namespace {
 
+TierTokens Hits(TierKind tier, uint64_t tokens) {
+  TierTokens hits;
+  hits[tier] = tokens;
+  return hits;
+}
+
 // Series ("name{labels}") to value; fails on a line that is neither a comment nor a sample.
 std::map<std::string, double> SamplesOf(const std::string& text) {
   std::map<std::string, double> samples;
@@ -38,9 +44,9 @@ double Value(Metrics& metrics, const std::string& series) {
 TEST(MetricsTest, WeighsLookupsByTokens) {
   Metrics metrics;
   SpaceMetrics* space = metrics.AddSpace("acme", "llama", "full");
-  metrics.CountLookup(space, 1000, 600, TierKind::kDram, MissReason::kEvicted);
-  metrics.CountLookup(space, 50, 50, TierKind::kHbm, MissReason::kNone);
-  metrics.CountLookup(space, 7, 0, TierKind::kDram, MissReason::kNeverSeen);
+  metrics.CountLookup(space, 1000, Hits(TierKind::kDram, 600), MissReason::kEvicted);
+  metrics.CountLookup(space, 50, Hits(TierKind::kHbm, 50), MissReason::kNone);
+  metrics.CountLookup(space, 7, {}, MissReason::kNeverSeen);
   const auto samples = SamplesOf(metrics.Scrape());
   const std::string label = "space=\"acme/llama/full\"";
   EXPECT_EQ(samples.at("larder_lookup_tokens_total{" + label + "}"), 1057);
@@ -71,14 +77,14 @@ TEST(MetricsTest, BoundsTheSpaceSeries) {
   EXPECT_EQ(metrics.AddSpace("t", "later", "g"), other);
   // A known name keeps its own series after the bound is reached.
   EXPECT_TRUE(spaces.contains(metrics.AddSpace("t", "0", "g")));
-  metrics.CountLookup(other, 5, 0, TierKind::kDram, MissReason::kNeverSeen);
+  metrics.CountLookup(other, 5, {}, MissReason::kNeverSeen);
   EXPECT_EQ(Value(metrics, "larder_lookup_tokens_total{space=\"other\"}"), 5);
   EXPECT_EQ(Value(metrics, "larder_lookup_tokens_total{space=\"t/late/g\"}"), -1);
 }
 
 TEST(MetricsTest, EscapesSpaceNames) {
   Metrics metrics;
-  metrics.CountLookup(metrics.AddSpace("a\"b", "c\\d", "e\nf"), 5, 5, TierKind::kDram,
+  metrics.CountLookup(metrics.AddSpace("a\"b", "c\\d", "e\nf"), 5, Hits(TierKind::kDram, 5),
                       MissReason::kNone);
   EXPECT_EQ(Value(metrics, R"(larder_lookup_tokens_total{space="a\"b/c\\d/e\nf"})"), 5);
 }
@@ -259,7 +265,7 @@ TEST(MetricsTest, LosesNothingUnderConcurrentCountsAndScrapes) {
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back([&] {
         for (int i = 0; i < kCounts; ++i) {
-          metrics.CountLookup(metrics.AddSpace("t", "m", "g"), 3, 2, TierKind::kDram,
+          metrics.CountLookup(metrics.AddSpace("t", "m", "g"), 3, Hits(TierKind::kDram, 2),
                               MissReason::kEvicted);
           metrics.CountRequest(Method::kLookup, 0, 1e-4);
           if (i % 500 == 0) metrics.Scrape();

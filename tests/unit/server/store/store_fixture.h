@@ -73,15 +73,15 @@ class StoreFixture : public ::testing::Test {
 
   explicit StoreFixture(Config config = {})
       : StoreFixture(config, kBlocks * kFrameGranules * kGranuleBytes) {}
-  StoreFixture(Config config, uint64_t tier_bytes)
-      : tier(tier_bytes), store(Resized(config, tier_bytes), tier, clock, metrics) {
+  StoreFixture(Config config, uint64_t tier_bytes, const SsdParts* ssd = nullptr)
+      : tier(tier_bytes), store(Resized(config, tier_bytes), tier, clock, metrics, ssd) {
     space = store.spaces().Register("default", TestManifest()).value()[0];
   }
   ~StoreFixture() override {
     store.leases().ReleaseAll();
     EXPECT_EQ(store.blocks().stats().pinned_blocks, 0u);
     EXPECT_EQ(store.ingest_budget().used(), 0u);
-    EXPECT_EQ(tier.live_slabs(), store.blocks().stats().blocks);
+    EXPECT_EQ(tier.live_slabs(), store.blocks().stats().memory_blocks);
   }
 
   static Config Resized(Config config, uint64_t bytes) {

@@ -1,0 +1,282 @@
+// Residency over tiers under the store's lock: what leaves which tier, what is written to SSD, what
+// is promoted, and what a restart finds. The data path is in block_store.cc.
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "server/base/check.h"
+#include "server/base/fault_point.h"
+#include "server/store/block_store.h"
+#include "server/store/frame_key.h"
+#include "server/store/ssd_key.h"
+
+namespace larder::server {
+namespace {
+
+constexpr auto kTick = std::chrono::milliseconds(100);
+constexpr BlockRef kScanStep = 16'384;  // entries looked at under one lock, about 50 us
+
+RemovalReason RemovalReasonOf(const Removed& removed) {
+  if (removed.by_pressure) return RemovalReason::kPressure;
+  if (removed.reason == MissReason::kNone) return RemovalReason::kReplaced;
+  if (removed.reason == MissReason::kExpired) return RemovalReason::kExpired;
+  if (removed.reason == MissReason::kQuarantined) return RemovalReason::kQuarantined;
+  return RemovalReason::kOperator;
+}
+
+int64_t Millis(WallTime time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
+}  // namespace
+
+std::string BlockStore::SsdKeyOf(const Fingerprint& key, SpaceSlot space) const {
+  return SsdKey{key, options_.spaces.at(space).id}.Bytes();
+}
+
+int64_t BlockStore::UnixMillis(Tick tick) const {
+  if (tick == 0) return 0;
+  const int64_t ahead = static_cast<int64_t>(tick) - static_cast<int64_t>(NowTick());
+  return std::max<int64_t>(Millis(options_.clock.WallNow()) + ahead * kTick.count(), 1);
+}
+
+// 0 stays 0; what has passed already is due at once.
+Tick BlockStore::TickOf(int64_t unix_millis) const {
+  if (unix_millis == 0) return 0;
+  const int64_t ahead = (unix_millis - Millis(options_.clock.WallNow())) / kTick.count();
+  const int64_t tick = static_cast<int64_t>(NowTick()) + ahead;
+  return static_cast<Tick>(std::clamp<int64_t>(tick, 1, UINT32_MAX));
+}
+
+void BlockStore::OnRemoved(const Removed& removed) {
+  mutex_.AssertHeld();
+  FaultAt("block.removed");
+  const SpaceEntry& space = options_.spaces.at(removed.space);
+  if (!removed.stays) {
+    const RemovalReason reason = RemovalReasonOf(removed);
+    ++removed_[static_cast<int>(reason)];
+    overtaken_ += removed.overtaken;
+    if (removed.by_pressure) ++tenants_[space.account].evicted_blocks;
+    options_.metrics.CountRemoval(reason, removed.priority);
+    space.blocks.fetch_sub(1, std::memory_order_relaxed);
+    space.stored_bytes.fetch_sub(removed.residency.frame_bytes, std::memory_order_relaxed);
+    // Of a block on SSD alone only the tier knows the hash: a watcher's view keeps it, which costs
+    // it a miss.
+    if (options_.events.watched() && removed.residency.in_memory()) {
+      const FrameHeader header = HeaderOf(removed.residency);
+      options_.events.Record(EventKind::kRemoved, space.id, HashOf(header), ParentOf(header));
+    }
+  } else if (removed.by_pressure) {
+    ++dropped_memory_;
+  }
+  if (removed.residency.in_memory()) options_.dram.Free(removed.residency.slab);
+  if (removed.ssd) options_.ssd->Erase(SsdKeyOf(removed.key, removed.space), removed.ssd);
+}
+
+void BlockStore::OfferLocked(BlockRef block) {
+  if (options_.ssd == nullptr || !index_.WantsSsd(block) || index_.writing(block)) return;
+  const bool admitted = options_.admission == SsdAdmission::kAll || index_.reused(block) ||
+                        index_.priority_of(block) > kPriorityDefault;
+  if (!admitted || !index_.SetQueued(block, true)) return;
+  if (!write_queue_.Push(block)) index_.SetQueued(block, false);
+}
+
+std::optional<BlockStore::SsdPlace> BlockStore::SsdPlaceOf(const PinSet& block) const {
+  const BlockRef ref = block.blocks()[0];
+  MutexLock lock(mutex_);
+  if (!index_.on_ssd(ref)) return std::nullopt;
+  return SsdPlace{SsdKeyOf(index_.key_of(ref), index_.space_of(ref)), index_.ssd_of(ref).location};
+}
+
+bool BlockStore::Promote(BlockRef block, const SsdLocation& from, SlabHandle slab) {
+  MutexLock lock(mutex_);
+  if (!index_.present(block) || !index_.live(block) || index_.in_memory(block)) return false;
+  if (!index_.on_ssd(block) || !(index_.ssd_of(block).location == from)) return false;
+  index_.AddMemory(block, slab.Detach());
+  return true;
+}
+
+std::vector<BlockRef> BlockStore::UnwrittenChain(BlockRef block, size_t limit) const {
+  std::vector<BlockRef> chain;
+  MutexLock lock(mutex_);
+  if (!index_.present(block)) return {};
+  for (; block != kNoBlock && !index_.on_ssd(block) && !index_.writing(block);
+       block = index_.parent_of(block)) {
+    // Without an ancestor on SSD it would be found by no restart.
+    if (!index_.WantsSsd(block)) return {};
+    chain.push_back(block);
+  }
+  // A lesser copy is there, the better one is not.
+  if (chain.empty() && block != kNoBlock && index_.WantsSsd(block) && !index_.writing(block)) {
+    chain.push_back(block);
+  }
+  std::reverse(chain.begin(), chain.end());
+  if (chain.size() > limit) chain.resize(limit);
+  return chain;
+}
+
+void BlockStore::Dequeued(BlockRef block) {
+  MutexLock lock(mutex_);
+  if (index_.present(block)) index_.SetQueued(block, false);
+}
+
+std::optional<BlockStore::SsdWrite> BlockStore::BeginWrite(BlockRef block) {
+  SsdWrite write;
+  {
+    MutexLock lock(mutex_);
+    if (!index_.present(block)) return std::nullopt;
+    index_.SetQueued(block, false);
+    if (!index_.WantsSsd(block) || index_.writing(block)) return std::nullopt;
+    const Residency residency = index_.ResidencyOf(block);
+    const BlockRef parent = index_.parent_of(block);
+    const RetentionTicks retention = index_.RetentionOf(block);
+    const SpaceSlot space = index_.space_of(block);
+    index_.Pin(block);
+    index_.SetWriting(block, true);
+    write.pin = PinSet(this, {block});
+    write.copy.codec_id = residency.codec_id;
+    write.copy.fidelity = static_cast<uint8_t>(residency.fidelity);
+    write.record.key = SsdKeyOf(index_.key_of(block), space);
+    if (parent != kNoBlock) write.record.parent = SsdKeyOf(index_.key_of(parent), space);
+    write.record.codec = residency.codec_id;
+    write.record.fidelity = write.copy.fidelity;
+    write.record.priority = retention.priority;
+    write.record.expires_ms = UnixMillis(retention.expires_at);
+    write.record.priority_until_ms = UnixMillis(retention.priority_until);
+    write.spans = options_.dram.SpansOf(residency.slab, residency.frame_bytes);
+    const FrameHeader header = HeaderOf(residency);
+    write.record.tokens = header.tokens;
+    write.record.frame_root = header.root;
+    const bool raw = residency.codec_id == kCodecRaw && header.descriptor_count == 1;
+    write.copy.origin_tag = OriginTag(OriginOf(header, raw));
+  }
+  return write;
+}
+
+void BlockStore::EndWrite(SsdWrite write, std::optional<SsdLocation> location) {
+  const BlockRef block = write.pin.blocks()[0];
+  MutexLock lock(mutex_);
+  index_.SetWriting(block, false);
+  if (location) {
+    write.copy.location = *location;
+    index_.AddSsd(block, write.copy);
+  }
+  // Not through the pin's own end, which would lock again.
+  index_.Unpin(block);
+  write.pin.Detach();
+}
+
+BlockStore::Written BlockStore::WrittenOf(const PinSet& block) {
+  const BlockRef ref = block.blocks()[0];
+  MutexLock lock(mutex_);
+  if (!index_.WantsSsd(ref) && index_.ChainOnSsd(ref)) return Written::kYes;
+  return index_.writing(ref) ? Written::kUnderWay : Written::kNo;
+}
+
+bool BlockStore::MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority_max) {
+  for (;;) {
+    MutexLock lock(mutex_);
+    for (size_t step = 0; step < kBlocksPerLock; ++step) {
+      if (bytes <= bytes_max && index_.ssd_bytes() <= bytes_max - bytes) return true;
+      if (!index_.EvictColdestSsd(priority_max)) return false;
+    }
+  }
+}
+
+BlockRef BlockStore::SweepUnwritten(BlockRef begin) {
+  MutexLock lock(mutex_);
+  const BlockRef end = std::min(begin + kScanStep, index_.entries_used());
+  for (BlockRef block = begin; block < end; ++block) {
+    if (index_.present(block)) OfferLocked(block);
+  }
+  return end == index_.entries_used() ? 0 : end;
+}
+
+std::vector<BlockRef> BlockStore::WarmestFirst() {
+  MutexLock lock(mutex_);
+  std::vector<BlockRef> blocks = index_.DrainOrder();
+  std::reverse(blocks.begin(), blocks.end());
+  return blocks;
+}
+
+std::vector<bool> BlockStore::KeepOnSsd(std::span<const SsdEntry> entries) {
+  std::vector<bool> keep(entries.size());
+  MutexLock lock(mutex_);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const auto key = SsdKey::Parse(entries[i].record.key);
+    if (!key) continue;
+    keep[i] = index_.HoldsSsd(key->fingerprint, entries[i].location);
+    if (!keep[i]) {
+      index_.DropSsd(key->fingerprint, entries[i].location, MissReason::kEvicted);
+    }
+  }
+  return keep;
+}
+
+bool BlockStore::MovedOnSsd(const SsdEntry& from, const SsdLocation& to) {
+  const auto key = SsdKey::Parse(from.record.key);
+  MutexLock lock(mutex_);
+  return key && index_.MoveSsd(key->fingerprint, from.location, to);
+}
+
+void BlockStore::DamagedOnSsd(const SsdEntry& entry, std::string_view reason) {
+  const auto key = SsdKey::Parse(entry.record.key);
+  if (!key) return;
+  // The hash lies in the damaged frame alone: the list names the space.
+  options_.quarantine.Add(
+      {key->space, PrefixHash{}, TierKind::kSsd, std::string(reason), options_.clock.Now()});
+  MutexLock lock(mutex_);
+  const BlockRef block =
+      index_.DropSsd(key->fingerprint, entry.location, MissReason::kQuarantined);
+  if (block != kNoBlock && index_.present(block)) OfferLocked(block);
+}
+
+void BlockStore::QuarantineSsd(const SpaceEntry& space, const PrefixHash& hash, const PinSet& block,
+                               const SsdLocation& location, std::string_view reason) {
+  std::string key;
+  {
+    MutexLock lock(mutex_);
+    const BlockRef ref = block.blocks()[0];
+    const Fingerprint fingerprint = index_.key_of(ref);
+    if (index_.DropSsd(fingerprint, location, MissReason::kQuarantined) == kNoBlock) return;
+    key = SsdKeyOf(fingerprint, index_.space_of(ref));
+  }
+  options_.quarantine.Add(
+      {space.id, hash, TierKind::kSsd, std::string(reason), options_.clock.Now()});
+  options_.ssd->Erase(key, location);
+}
+
+bool BlockStore::Restore(const SsdEntry& entry) {
+  const auto key = SsdKey::Parse(entry.record.key);
+  const auto parent = SsdKey::Parse(entry.record.parent);
+  if (!key || (!parent && !entry.record.parent.empty())) return false;
+  const auto slot = options_.spaces.Await(key->space);
+  if (!slot) return false;
+  MutexLock lock(mutex_);
+  BlockIndex::Restored restored;
+  restored.key = key->fingerprint;
+  restored.has_parent = parent.has_value();
+  if (parent) restored.parent = parent->fingerprint;
+  restored.space = *slot;
+  restored.copy.location = entry.location;
+  restored.copy.codec_id = static_cast<uint8_t>(entry.record.codec);
+  restored.copy.fidelity = entry.record.fidelity;
+  restored.retention = {std::min<uint8_t>(entry.record.priority, kPriorityMax),
+                        TickOf(entry.record.priority_until_ms), TickOf(entry.record.expires_ms)};
+  if (!index_.Restore(restored)) return false;
+  ++restored_;
+  const SpaceEntry& space = options_.spaces.at(*slot);
+  space.blocks.fetch_add(1, std::memory_order_relaxed);
+  space.stored_bytes.fetch_add(entry.location.frame_bytes, std::memory_order_relaxed);
+  return true;
+}
+
+void BlockStore::EndRestore() {
+  for (BlockRef begin = 0;; begin += kBlocksPerLock) {
+    MutexLock lock(mutex_);
+    if (begin >= index_.entries_used()) return;
+    index_.DropOrphans(begin, begin + kBlocksPerLock);
+  }
+}
+
+}  // namespace larder::server

@@ -1,0 +1,295 @@
+#include "server/store/migrate.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "proto/contract/errors.h"
+#include "server/base/log.h"
+
+namespace larder::server {
+namespace {
+
+constexpr auto kIdleWait = std::chrono::milliseconds(10);  // queued writes are begun no later
+constexpr auto kSweepEvery = std::chrono::milliseconds(50);
+constexpr auto kRefusedPause = std::chrono::milliseconds(200);
+constexpr auto kUsageEvery = std::chrono::milliseconds(100);
+constexpr size_t kChainMax = 4096;  // ancestors written with a block at once; the next round goes on
+// What is left free: reclaim must find segments that are mostly dead, or it writes what it keeps.
+constexpr uint64_t kFreeOneIn = 12;
+constexpr uint64_t kFreeSegmentsMin = 3;
+
+}  // namespace
+
+Migrate::Migrate(Options options) : options_(std::move(options)), recovered_(Recover()) {
+  if (recovered_.ok()) thread_ = std::thread([this] { Run(); });
+}
+
+Migrate::~Migrate() { Stop(); }
+
+void Migrate::Stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+    promotions_.clear();
+  }
+  wake_.notify_all();
+  if (!thread_.joinable()) return;
+  thread_.join();
+  while (in_flight_.load() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::vector<Waiting> waiting;
+  {
+    // Also: whoever ended the last write has left the lock.
+    std::lock_guard lock(mutex_);
+    waiting.swap(waiting_);
+  }
+  for (Waiting& item : waiting) item.done(Draining());
+}
+
+absl::Status Migrate::Recover() {
+  const auto begun = options_.clock.Now();
+  std::vector<std::pair<std::string, SsdLocation>> refused;
+  const absl::Status status = options_.recover([&](const SsdEntry& entry) {
+    if (options_.blocks.Restore(entry)) return;
+    refused.emplace_back(entry.record.key, entry.location);
+  });
+  if (!status.ok()) return status;
+  for (const auto& [key, location] : refused) options_.ssd.Erase(key, location);
+  options_.blocks.EndRestore();
+  options_.start(*this);
+  const std::chrono::duration<double> seconds = options_.clock.Now() - begun;
+  LogInfo("blocks on SSD are back", {{"blocks", options_.blocks.stats().ssd_blocks},
+                                     {"seconds", seconds.count()}});
+  return absl::OkStatus();
+}
+
+void Migrate::Run() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    lock.unlock();
+    bool worked = PromoteOne();
+    worked |= PersistWaiting();
+    worked |= WriteQueued();
+    Sweep();
+    lock.lock();
+    if (!worked && !stop_) wake_.wait_for(lock, kIdleWait);
+  }
+}
+
+void Migrate::Promote(const SpaceEntry& space, const PinnedFrame& frame,
+                      const SsdLocation& location) {
+  std::lock_guard lock(mutex_);
+  if (stop_ || promotion_bytes_ + location.frame_bytes > options_.promote_bytes_max) {
+    ++promotions_skipped_;
+    return;
+  }
+  promotion_bytes_ += location.frame_bytes;
+  promotions_.push_back({frame.pin.blocks()[0], location, frame.staged, &space});
+  wake_.notify_one();
+}
+
+bool Migrate::PromoteOne() {
+  Promotion promotion;
+  {
+    std::lock_guard lock(mutex_);
+    if (promotions_.empty()) return false;
+    promotion = std::move(promotions_.front());
+    promotions_.pop_front();
+    promotion_bytes_ -= promotion.location.frame_bytes;
+  }
+  const auto bytes = promotion.frame->bytes();
+  SlabHandle slab = options_.blocks.Reserve(*promotion.space, bytes.size());
+  bool done = false;
+  if (slab) {
+    size_t copied = 0;
+    for (const auto span : slab.spans()) {
+      std::memcpy(span.data(), bytes.data() + copied, span.size());
+      copied += span.size();
+    }
+    done = options_.blocks.Promote(promotion.block, promotion.location, std::move(slab));
+  }
+  done ? ++promoted_ : ++promotions_skipped_;
+  return true;
+}
+
+bool Migrate::MayWrite() const {
+  return in_flight_bytes_.load() < options_.write_bytes_max && in_flight_.load() < kWritesMax &&
+         options_.clock.Now() >= write_again_.load();
+}
+
+// Bytes that records may take in all.
+uint64_t Migrate::RoomOnSsd() {
+  const TimePoint now = options_.clock.Now();
+  if (usage_read_ == TimePoint::min() || now - usage_read_ >= kUsageEvery) {
+    const SsdUsage usage = options_.ssd.usage();
+    const uint64_t segment = usage.segments > 0 ? usage.capacity_bytes / usage.segments : 0;
+    const uint64_t free = std::max(usage.capacity_bytes / kFreeOneIn, kFreeSegmentsMin * segment);
+    room_bytes_ = usage.capacity_bytes > free ? usage.capacity_bytes - free : 0;
+    usage_read_ = now;
+  }
+  return room_bytes_;
+}
+
+bool Migrate::WriteOne(BlockRef block, bool urgent) {
+  auto write = options_.blocks.BeginWrite(block);
+  if (!write) return false;
+  uint64_t bytes = 0;
+  for (const auto span : write->spans) bytes += span.size();
+  if (!options_.blocks.MakeRoomOnSsd(bytes + in_flight_bytes_.load(), RoomOnSsd(),
+                                     write->record.priority)) {
+    ++no_room_;
+    write_again_.store(options_.clock.Now() + kRefusedPause);
+    options_.blocks.EndWrite(*std::move(write), std::nullopt);
+    return false;
+  }
+  SsdAppend append;
+  append.record = write->record;
+  append.frame.assign(write->spans.begin(), write->spans.end());
+  append.deadline = options_.clock.Now() + kWriteTimeout;
+  append.urgent = urgent;
+  in_flight_bytes_ += bytes;
+  ++in_flight_;
+  const auto shared = std::make_shared<BlockStore::SsdWrite>(*std::move(write));
+  const absl::Status status =
+      options_.ssd.Append(std::move(append), [this, shared](absl::StatusOr<SsdLocation> location) {
+        Written(std::move(*shared), location);
+      });
+  if (!status.ok()) {
+    Written(std::move(*shared), status);
+    return false;
+  }
+  return true;
+}
+
+void Migrate::Written(BlockStore::SsdWrite write, const absl::StatusOr<SsdLocation>& location) {
+  uint64_t bytes = 0;
+  for (const auto span : write.spans) bytes += span.size();
+  if (location.ok()) {
+    ++writes_;
+    write_bytes_ += bytes;
+    options_.blocks.EndWrite(std::move(write), *location);
+  } else {
+    ++write_failures_;
+    write_again_.store(options_.clock.Now() + kRefusedPause);
+    options_.blocks.EndWrite(std::move(write), std::nullopt);
+  }
+  {
+    std::lock_guard lock(mutex_);
+    in_flight_bytes_ -= bytes;
+    wake_.notify_one();
+    --in_flight_;  // the last touch: the destructor waits for it
+  }
+}
+
+bool Migrate::WriteChain(BlockRef block, bool urgent) {
+  const std::vector<BlockRef> chain = options_.blocks.UnwrittenChain(block, kChainMax);
+  bool started = false;
+  for (const BlockRef next : chain) {
+    if (!MayWrite()) break;
+    // A child of what could not be written would be found by no restart.
+    if (!WriteOne(next, urgent)) break;
+    started = true;
+  }
+  return started;
+}
+
+bool Migrate::WriteQueued() {
+  bool worked = false;
+  while (MayWrite()) {
+    const auto block = options_.blocks.write_queue().Pop();
+    if (!block) break;
+    options_.blocks.Dequeued(*block);
+    worked |= WriteChain(*block, /*urgent=*/false);
+  }
+  return worked;
+}
+
+void Migrate::Sweep() {
+  if (draining_.load() || options_.clock.Now() - swept_ < kSweepEvery) return;
+  swept_ = options_.clock.Now();
+  sweep_at_ = options_.blocks.SweepUnwritten(sweep_at_);
+}
+
+void Migrate::Persist(PinSet block, Duration patience, Durable done) {
+  const TimePoint deadline = options_.clock.Now() + patience;
+  std::unique_lock lock(mutex_);
+  if (stop_) {
+    lock.unlock();
+    done(Draining());
+    return;
+  }
+  waiting_.push_back({std::move(block), deadline, std::move(done)});
+  wake_.notify_one();
+}
+
+bool Migrate::PersistWaiting() {
+  std::vector<Waiting> waiting;
+  {
+    std::lock_guard lock(mutex_);
+    waiting.swap(waiting_);
+  }
+  std::vector<Waiting> left;
+  const TimePoint now = options_.clock.Now();
+  for (Waiting& item : waiting) {
+    const BlockStore::Written written = options_.blocks.WrittenOf(item.block);
+    if (written == BlockStore::Written::kYes) {
+      item.done(absl::OkStatus());
+    } else if (now >= item.deadline) {
+      item.done(DeadlineSpent("writing a block to SSD"));
+    } else {
+      // What failed is tried again, at the pace of other writes, until the deadline.
+      if (written == BlockStore::Written::kNo) {
+        WriteChain(item.block.blocks()[0], /*urgent=*/true);
+      }
+      left.push_back(std::move(item));
+    }
+  }
+  const bool worked = left.size() < waiting.size();
+  std::lock_guard lock(mutex_);
+  waiting_.insert(waiting_.begin(), std::make_move_iterator(left.begin()),
+                  std::make_move_iterator(left.end()));
+  return worked;
+}
+
+uint64_t Migrate::Drain(TimePoint deadline) {
+  draining_.store(true);
+  if (!thread_.joinable()) return 0;
+  const uint64_t before = writes_.load();
+  for (const BlockRef block : options_.blocks.WarmestFirst()) {
+    while (!MayWrite() && options_.clock.Now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    if (options_.clock.Now() >= deadline) break;
+    WriteChain(block, /*urgent=*/false);
+  }
+  while (in_flight_.load() > 0 && options_.clock.Now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  options_.ssd.Flush(deadline).IgnoreError();  // what is not down by then is lost, as announced
+  return writes_.load() - before;
+}
+
+Migrate::Stats Migrate::stats() const {
+  return {.writes = writes_.load(),
+          .write_bytes = write_bytes_.load(),
+          .write_failures = write_failures_.load(),
+          .no_room = no_room_.load(),
+          .promotions = promoted_.load(),
+          .promotions_skipped = promotions_skipped_.load(),
+          .queued = options_.blocks.write_queue().size(),
+          .in_flight_bytes = in_flight_bytes_.load()};
+}
+
+std::vector<bool> Migrate::Keep(std::span<const SsdEntry> entries) {
+  return options_.blocks.KeepOnSsd(entries);
+}
+
+bool Migrate::Moved(const SsdEntry& from, SsdLocation to) {
+  return options_.blocks.MovedOnSsd(from, to);
+}
+
+void Migrate::Damaged(const SsdEntry& entry, const absl::Status& reason) {
+  options_.blocks.DamagedOnSsd(entry, {reason.message().data(), reason.message().size()});
+}
+
+}  // namespace larder::server

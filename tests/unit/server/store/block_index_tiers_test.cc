@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "server/policy/lru_order.h"
+#include "server/store/block_index.h"
+#include "tests/unit/server/store/store_fixture.h"
+
+namespace larder::server {
+namespace {
+
+constexpr SpaceId kSpace = 77;
+
+class BlockIndexTiersTest : public ::testing::Test {
+ protected:
+  BlockRef Add(uint64_t number, BlockRef parent = kNoBlock, uint8_t priority = kPriorityDefault) {
+    return index.Insert(kSpace, 0, HashOf(number), parent, {next++, 100, 0, Fidelity::kExact},
+                        {priority, 0, 0});
+  }
+  SsdCopy Copy(Fidelity fidelity = Fidelity::kExact) {
+    return {{.generation = 1, .offset = next++, .frame_bytes = 100},
+            0,
+            0,
+            static_cast<uint8_t>(fidelity)};
+  }
+  BlockIndex::Restored Found(uint64_t number, uint64_t parent) {
+    BlockIndex::Restored found;
+    found.key = index.KeyOf(kSpace, HashOf(number));
+    found.has_parent = parent != 0;
+    if (parent != 0) found.parent = index.KeyOf(kSpace, HashOf(parent));
+    found.copy = Copy();
+    return found;
+  }
+  size_t MatchLength(uint64_t first, uint64_t count) {
+    std::vector<PrefixHash> hashes;
+    for (uint64_t i = 0; i < count; ++i) hashes.push_back(HashOf(first + i));
+    std::vector<BlockRef> blocks(count);
+    return index.Match(kSpace, hashes, Fidelity::kUnspecified, blocks).length;
+  }
+
+  std::vector<Removed> removed;
+  uint32_t next = 1;
+  BlockIndex index{1000, [](OrderLinks& links) { return MakeLruOrder(links); }, Fingerprinter({}),
+                   [this](const Removed& r) { removed.push_back(r); }, {.with_ssd = true}};
+};
+
+TEST_F(BlockIndexTiersTest, ABlockOnSsdOnlyLosesItsMemoryWhateverItsChildren) {
+  const BlockRef head = Add(1);
+  const BlockRef child = Add(2, head);
+  index.AddSsd(head, Copy());
+  ASSERT_TRUE(index.EvictColdest());
+  ASSERT_EQ(removed.size(), 1u);
+  EXPECT_EQ(removed[0].block, head);
+  EXPECT_TRUE(removed[0].stays);
+  EXPECT_TRUE(removed[0].residency.in_memory());
+  EXPECT_FALSE(removed[0].ssd);
+  EXPECT_EQ(MatchLength(1, 2), 2u);
+  EXPECT_FALSE(index.in_memory(head));
+  EXPECT_EQ(index.ResidencyOf(head).tier(), TierKind::kSsd);
+  EXPECT_EQ(index.ResidencyOf(child).tier(), TierKind::kDram);
+  EXPECT_FALSE(index.EvictColdestSsd());  // its child is resident
+}
+
+TEST_F(BlockIndexTiersTest, ThePinnedKeepTheirMemory) {
+  const BlockRef block = Add(1);
+  index.AddSsd(block, Copy());
+  index.Pin(block);
+  EXPECT_FALSE(index.EvictColdest());
+  index.Unpin(block);
+  EXPECT_TRUE(index.EvictColdest());
+}
+
+TEST_F(BlockIndexTiersTest, AParkedBlockMayLeaveMemoryOnceItIsOnSsd) {
+  const BlockRef head = Add(1);
+  const BlockRef child = Add(2, head);
+  index.Pin(child);
+  EXPECT_FALSE(index.EvictColdest());
+  index.AddSsd(head, Copy());
+  EXPECT_TRUE(index.EvictColdest());
+  EXPECT_FALSE(index.in_memory(head));
+  index.Unpin(child);
+}
+
+TEST_F(BlockIndexTiersTest, SsdEvictsTheColdestOfTheUnion) {
+  for (uint64_t number = 1; number <= 6; ++number) index.AddSsd(Add(number), Copy());
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(index.EvictColdest());  // 1..4 on SSD alone
+  MissReason reason;
+  const BlockRef used =
+      index.Find(kSpace, HashOf(1), Fidelity::kUnspecified, &reason);
+  index.TouchChain(std::span(&used, 1));
+  ASSERT_TRUE(index.EvictColdestSsd());
+  EXPECT_EQ(MatchLength(2, 1), 0u);
+  EXPECT_TRUE(removed.back().ssd);
+  EXPECT_FALSE(removed.back().stays);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(index.EvictColdestSsd());
+  EXPECT_FALSE(index.EvictColdestSsd());  // 5 and 6 are in memory
+  EXPECT_EQ(index.size(), 2u);
+  EXPECT_EQ(index.ssd_blocks(), 2u);
+}
+
+TEST_F(BlockIndexTiersTest, AChainIsOnSsdWhenEveryBlockIs) {
+  const BlockRef one = Add(1), two = Add(2, one), three = Add(3, two);
+  index.AddSsd(one, Copy());
+  index.AddSsd(three, Copy());
+  EXPECT_TRUE(index.ChainOnSsd(one));
+  EXPECT_FALSE(index.ChainOnSsd(three));
+  index.AddSsd(two, Copy());
+  EXPECT_TRUE(index.ChainOnSsd(three));
+  index.DropSsd(index.key_of(three), index.ssd_of(three).location, MissReason::kQuarantined);
+  EXPECT_FALSE(index.ChainOnSsd(three));
+}
+
+TEST_F(BlockIndexTiersTest, PriorityBoundsWhatSsdGivesUp) {
+  index.AddSsd(Add(1, kNoBlock, 60), Copy());
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_FALSE(index.EvictColdestSsd(59));
+  EXPECT_TRUE(index.EvictColdestSsd(60));
+}
+
+TEST_F(BlockIndexTiersTest, ABetterCopyReplacesInMemoryAndTheLesserServesUntilItIsWritten) {
+  const BlockRef block =
+      index.Insert(kSpace, 0, HashOf(1), kNoBlock, {next++, 100, 3, Fidelity::kNear}, {});
+  index.AddSsd(block, Copy(Fidelity::kNear));
+  EXPECT_FALSE(index.WantsSsd(block));
+  ASSERT_EQ(Add(1), block);
+  EXPECT_TRUE(index.on_ssd(block));
+  EXPECT_TRUE(index.WantsSsd(block));
+  EXPECT_EQ(index.ResidencyOf(block).fidelity, Fidelity::kExact);
+  index.AddSsd(block, Copy());
+  EXPECT_TRUE(removed.back().stays);
+  EXPECT_TRUE(removed.back().ssd);
+  EXPECT_EQ(index.ssd_blocks(), 1u);
+  EXPECT_FALSE(index.WantsSsd(block));
+}
+
+TEST_F(BlockIndexTiersTest, ALostCopyIsAMissUnlessMemoryHasOne) {
+  const BlockRef one = Add(1);
+  const BlockRef two = Add(2);
+  index.AddSsd(one, Copy());
+  index.AddSsd(two, Copy());
+  ASSERT_TRUE(index.EvictColdest());  // 1
+  const SsdLocation at_one = index.ssd_of(one).location, at_two = index.ssd_of(two).location;
+  SsdLocation stale = at_one;
+  ++stale.offset;
+  EXPECT_EQ(index.DropSsd(index.key_of(one), stale, MissReason::kQuarantined), kNoBlock);
+  EXPECT_NE(index.DropSsd(index.key_of(one), at_one, MissReason::kQuarantined), kNoBlock);
+  EXPECT_NE(index.DropSsd(index.key_of(two), at_two, MissReason::kQuarantined), kNoBlock);
+  EXPECT_EQ(MatchLength(1, 1), 0u);
+  EXPECT_EQ(MatchLength(2, 1), 1u);
+  EXPECT_EQ(index.ssd_bytes(), 0u);
+}
+
+TEST_F(BlockIndexTiersTest, RestoresInAnyOrderAndDropsOrphans) {
+  std::vector<uint64_t> numbers;
+  for (uint64_t number = 1; number <= 300; ++number) numbers.push_back(number);
+  std::mt19937_64 random(7);
+  std::shuffle(numbers.begin(), numbers.end(), random);
+  for (const uint64_t number : numbers) {
+    // Chains of 100; the second one has lost its block 150.
+    if (number == 150) continue;
+    ASSERT_TRUE(index.Restore(Found(number, number % 100 == 1 ? 0 : number - 1))) << number;
+  }
+  for (BlockRef begin = 0; begin < index.entries_used(); begin += 16) {
+    index.DropOrphans(begin, begin + 16);
+  }
+  EXPECT_EQ(MatchLength(1, 100), 100u);
+  EXPECT_EQ(MatchLength(101, 100), 49u);
+  EXPECT_EQ(MatchLength(151, 50), 0u);
+  EXPECT_EQ(MatchLength(201, 100), 100u);
+  EXPECT_EQ(index.size(), 249u);  // the awaited block is gone too
+  EXPECT_EQ(index.ssd_blocks(), 249u);
+}
+
+TEST_F(BlockIndexTiersTest, APutTakesTheAwaitedBlocksPlace) {
+  ASSERT_TRUE(index.Restore(Found(2, 1)));
+  EXPECT_EQ(MatchLength(1, 2), 0u);
+  ASSERT_NE(Add(1), kNoBlock);
+  EXPECT_EQ(MatchLength(1, 2), 2u);
+  EXPECT_FALSE(index.Restore(Found(1, 0)));  // what was put is newer
+  EXPECT_EQ(index.ResidencyOf(index.FindKey(index.KeyOf(kSpace, HashOf(1)))).tier(),
+            TierKind::kDram);
+}
+
+TEST_F(BlockIndexTiersTest, PromotedBlocksAreOrderedInMemoryAgain) {
+  const BlockRef block = Add(1);
+  index.AddSsd(block, Copy());
+  ASSERT_TRUE(index.EvictColdest());
+  index.AddMemory(block, next++);
+  EXPECT_EQ(index.memory_blocks(), 1u);
+  EXPECT_FALSE(index.EvictColdestSsd());
+  EXPECT_TRUE(index.EvictColdest());
+  EXPECT_EQ(index.memory_blocks(), 0u);
+}
+
+TEST_F(BlockIndexTiersTest, TheWarmestComeLastInDrainOrder) {
+  const BlockRef one = Add(1), two = Add(2), three = Add(3);
+  index.TouchChain(std::span(&one, 1));
+  EXPECT_EQ(index.DrainOrder(), (std::vector<BlockRef>{two, three, one}));
+}
+
+}  // namespace
+}  // namespace larder::server

@@ -1,0 +1,123 @@
+#include <optional>
+
+#include "tests/unit/server/store/tiers_fixture.h"
+
+namespace larder::server {
+namespace {
+
+// One disk under one store after another.
+class RestartTest : public ::testing::Test {
+ protected:
+  class Run : public TieredStore {
+   public:
+    using TieredStore::AllWritten;
+    using TieredStore::GetFrame;
+    using TieredStore::Look;
+    using TieredStore::Put;
+    using TieredStore::PutChain;
+    using TieredStore::PutWritten;
+    using TieredStore::Resident;
+    explicit Run(FakeSsdDisk& disk) : TieredStore(disk) {}
+    void TestBody() override {}
+  };
+  FakeSsdDisk disk_;
+};
+
+TEST_F(RestartTest, WhatWasOnSsdIsServedAgain) {
+  { Run(disk_).PutWritten(1, 20, /*chain=*/true); }
+  Run run(disk_);
+  EXPECT_EQ(run.store.blocks().stats().restored, 20u);
+  EXPECT_EQ(run.Resident(1, 20), 20u);
+  for (uint64_t number = 1; number <= 20; ++number) {
+    const Bytes expected = FrameOf(*run.space, number, number == 1 ? 0 : number - 1, number);
+    EXPECT_EQ(run.GetFrame(number), expected);
+  }
+  EXPECT_EQ(run.Put(21, 20), PutOutcome::kStored);  // the chain goes on
+}
+
+TEST_F(RestartTest, WhatHasLostItsHeadIsDropped) {
+  { Run(disk_).PutWritten(1, 5, /*chain=*/true); }
+  for (auto record = disk_.records.begin(); record != disk_.records.end(); ++record) {
+    if (!record->second.first.record.parent.empty()) continue;
+    disk_.records.erase(record);
+    break;
+  }
+  Run run(disk_);
+  EXPECT_EQ(run.store.blocks().stats().blocks, 0u);
+  EXPECT_EQ(disk_.records.size(), 0u);  // the tier was told
+}
+
+TEST_F(RestartTest, TimesToLiveGoOn) {
+  {
+    Run run(disk_);
+    run.Put(1, 0, {.priority = 70, .ttl = std::chrono::milliseconds(60'000)});
+    ASSERT_TRUE(run.AllWritten());
+  }
+  Run run(disk_);
+  EXPECT_EQ(run.Resident(1, 1), 1u);
+  run.clock.Advance(std::chrono::seconds(61));
+  run.store.Advance();
+  EXPECT_EQ(run.Resident(1, 1), 0u);
+}
+
+TEST_F(RestartTest, BlocksOfSpacesThatNobodyRegisteredAreKept) {
+  { Run(disk_).PutWritten(1, 3); }
+  FakeSsdTier ssd(disk_);
+  const SsdParts parts{ssd,
+                       {},
+                       [&](const std::function<void(const SsdEntry&)>& visit) {
+                         return ssd.Recover(visit);
+                       },
+                       [](SsdOwner&) {}};
+  ManualClock clock;
+  Metrics metrics;
+  FakeTier dram(uint64_t{1} << 20);
+  Config config;
+  config.dram_bytes = uint64_t{1} << 20;
+  Store store(config, dram, clock, metrics, &parts);
+  EXPECT_EQ(store.blocks().stats().ssd_blocks, 3u);
+  EXPECT_TRUE(store.spaces().All().empty());
+  const SpaceEntry* space = store.spaces().Register("default", TestManifest()).value()[0];
+  const std::vector<PrefixHash> hashes = {HashOf(1), HashOf(2), HashOf(3)};
+  EXPECT_EQ(store.blocks().FindPrefix(*space, hashes, Fidelity::kUnspecified, false).blocks.size(),
+            3u);
+  EXPECT_EQ(space->blocks.load(), 3u);
+  store.StopMigrate();
+}
+
+TEST_F(RestartTest, RecordsThatAreNotOursAreErased) {
+  disk_.records["short"] = {SsdEntry{{.key = "short"}, {.generation = 1, .frame_bytes = 4}},
+                            std::vector<std::byte>(4)};
+  Run run(disk_);
+  EXPECT_EQ(run.store.blocks().stats().blocks, 0u);
+  EXPECT_EQ(disk_.records.size(), 0u);
+}
+
+using BlockStoreTiersTest = TiersTest;
+
+TEST_F(BlockStoreTiersTest, OtherBytesConflictWithWhatIsOnSsdAlone) {
+  PutWritten(1, 2 * kBlocks);
+  ASSERT_TRUE(OnSsdAlone(1));
+  EXPECT_EQ(Put(1), PutOutcome::kAlreadyPresent);
+  EXPECT_EQ(PutFrame(FrameOf(*space, 1, 0, 999)).outcome, PutOutcome::kConflict);
+  EXPECT_EQ(GetFrame(1), FrameOf(*space, 1, 0, 1));
+}
+
+TEST_F(BlockStoreTiersTest, AnOperatorsEvictTakesBothCopies) {
+  PutWritten(1, 2 * kBlocks);
+  EXPECT_EQ(store.blocks().Evict(*space, {}).evicted, 2 * kBlocks);
+  EXPECT_EQ(ssd.records(), 0u);
+  EXPECT_EQ(store.blocks().stats().blocks, 0u);
+}
+
+TEST_F(BlockStoreTiersTest, LeasedBlocksStayOnSsdToo) {
+  PutWritten(1, 2 * kBlocks);
+  const LookupAnswer answer = Look(1, 2 * kBlocks, /*lease_ms=*/10'000);
+  ASSERT_EQ(answer.blocks.size(), 2 * kBlocks);
+  EXPECT_EQ(store.blocks().Evict(*space, {}).evicted, 0u);
+  EXPECT_FALSE(store.blocks().MakeRoomOnSsd(1 << 20, 1 << 20, kPriorityMax));
+  EXPECT_EQ(Resident(1, 2 * kBlocks), 2 * kBlocks);
+}
+
+}  // namespace
+}  // namespace larder::server

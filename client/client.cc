@@ -46,6 +46,15 @@ LookupResult ResultOf(const v1::LookupResponse& response) {
   return result;
 }
 
+RopeParams RopeOf(const Rope& rope) {
+  return RopeParamsOf({.pairing = RopePairingCode(rope.pairing),
+                       .rotary_dim = rope.rotary_dim,
+                       .theta = rope.theta,
+                       .scaling = rope.scaling,
+                       .scaling_factor = rope.scaling_factor,
+                       .attention_factor = rope.attention_factor});
+}
+
 }  // namespace
 
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -107,6 +116,7 @@ absl::StatusOr<std::vector<Space>> Client::Register(const v1::Manifest& manifest
     space.manifest_digest = manifest_digest;
     space.group = plain->groups[i].name;
     space.shape = ShapeOf(*plain, plain->groups[i]);
+    space.rope = RopeOf(plain->rope);
     if (response->spaces(static_cast<int>(i)).id() != space.id) return HashProbeMismatch();
     impl_->Remember(space.id, request);
     spaces.push_back(std::move(space));
@@ -156,7 +166,7 @@ absl::StatusOr<LookupResult> Client::Lookup(const Space& space, std::span<const 
 
 void Client::PutAsync(const Space& space, std::span<const PutBlock> blocks,
                       const PutOptions& options, PutDone done) {
-  if (absl::Status status = CheckPut(space, blocks); !status.ok()) {
+  if (absl::Status status = CheckPut(space, blocks, options); !status.ok()) {
     done(std::move(status));
     return;
   }
@@ -165,6 +175,7 @@ void Client::PutAsync(const Space& space, std::span<const PutBlock> blocks,
   work->blocks.assign(blocks.begin(), blocks.end());
   work->codec = options.codec;
   work->durability = options.durability;
+  if (options.encode_at == EncodeAt::kClient) work->recipe = RecipeOf(space, options);
   work->results.resize(blocks.size());
   const SystemTime deadline = DeadlineOf(options);
   impl_->RunRegistered(

@@ -29,6 +29,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/codec/rope_params.h"
 #include "kernels/format/kv_layout.h"
 #include "proto/contract/block_key.h"
 #include "proto/contract/outcomes.h"
@@ -82,7 +83,8 @@ struct Space {
   Digest digest{};
   Digest manifest_digest{};
   std::string group;
-  KvShape shape;  // of a full block
+  KvShape shape;    // of a full block
+  RopeParams rope;  // of the model
 };
 
 struct LookupOptions : CallOptions {
@@ -191,10 +193,22 @@ struct PrefixResult {
   std::string lease_id;
 };
 
+enum class EncodeAt : uint8_t {
+  kServer,
+  // Here, on the thread that sends, one block at a time: the wire carries compressed bytes and the server
+  // only checks them. Needs PutOptions::codec; what the server's configuration says of sinks and of single
+  // layers does not reach here, PutOptions' own fields do.
+  kClient,
+};
+
 struct PutOptions : CallOptions {
-  // How the server stores the blocks: a plan that Capabilities lists. Empty: its own for the model.
+  // How the blocks are stored: a plan that Capabilities lists. Empty: the server's own for the model.
   std::string codec;
   Durability durability = Durability::kMemory;
+  EncodeAt encode_at = EncodeAt::kServer;
+  // With kClient: BlockRecipe::sinks, and under a plan below near the first and last layers that are fp8.
+  uint16_t sinks = 4;
+  uint16_t edge_layers = 2;
 };
 
 class Client {

@@ -45,4 +45,26 @@ OutgoingFrame Frame(const Space& space, const PutBlock& block) {
   return frame;
 }
 
+OutgoingFrame EncodedFrame(BlockCoder& coder, const BlockRecipe& recipe, const Space& space,
+                           const PutBlock& block) {
+  const KvShape shape = ShapeOf(space, block);
+  const std::span<const std::byte> raw(block.raw.get(), block.raw_bytes);
+  const FrameIdentity identity = IdentityOf(space, block);
+  FrameView raw_view;
+  const auto raw_header = BuildRawFrameHeader(identity, shape, raw);
+  const bool parsed = FrameView::Parse(raw_header, &raw_view) == FrameFault::kNone;
+  // The raw form's checksum names the source: the server tells the same block by it.
+  EncodedBlock encoded;
+  if (parsed) encoded = coder.Encode(recipe, identity, shape, raw, raw_view.header().root);
+  FrameView view;
+  if (encoded.coded_streams == 0 || FrameView::Parse(encoded.frame, &view) != FrameFault::kNone) {
+    return Frame(space, block);
+  }
+  const auto frame = std::make_shared<const std::vector<std::byte>>(std::move(encoded.frame));
+  const auto bytes = std::span(*frame);
+  const size_t header_bytes = view.header().header_bytes;
+  return {{{bytes.first(header_bytes), frame}, {bytes.subspan(header_bytes), frame}},
+          frame->size()};
+}
+
 }  // namespace larder

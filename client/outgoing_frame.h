@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "client/client.h"
+#include "kernels/codec/block_coder.h"
 
 namespace larder {
 
@@ -26,5 +27,9 @@ KvShape ShapeOf(const Space& space, const PutBlock& block);
 
 // One pass over the block, for its checksums.
 OutgoingFrame Frame(const Space& space, const PutBlock& block);
+// The same, encoded by a recipe: a header region and one piece. A block none of whose streams can be coded is
+// as Frame has it.
+OutgoingFrame EncodedFrame(BlockCoder& coder, const BlockRecipe& recipe, const Space& space,
+                           const PutBlock& block);
 
 }  // namespace larder

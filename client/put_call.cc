@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "client/outgoing_frame.h"
 #include "client/retention_wire.h"
 #include "kernels/format/frame.h"
 #include "proto/contract/convert.h"
@@ -18,6 +17,7 @@ namespace larder {
 namespace {
 
 constexpr char kMethod[] = "/larder.v1.Cache/Put";
+
 // Owns itself: deleted in OnDone.
 class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
@@ -49,7 +49,7 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     PartHead head;
     head.index = static_cast<uint32_t>(next_);
     if (piece_ == 0 && piece_used_ == 0) {
-      frame_ = Frame(work_->space, work_->blocks[next_]);
+      frame_ = FrameOf(*work_, work_->blocks[next_], *channel_);
       head.frame_bytes = frame_.frame_bytes;
       head.retention = ToWire(work_->blocks[next_].retention);
     }
@@ -132,11 +132,35 @@ v1::PutOpen OpenOf(const PutWork& work, size_t blocks) {
 }
 
 PutResult ResultOf(const v1::PutResult& wire) {
-  return {PutOutcomeFromWire(wire.outcome()), wire.message(), wire.frame_bytes(),
-          wire.durable()};
+  return {PutOutcomeFromWire(wire.outcome()), wire.message(), wire.frame_bytes(), wire.durable()};
 }
 
-absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks) {
+BlockRecipe RecipeOf(const Space& space, const PutOptions& options) {
+  std::string why;
+  BlockRecipe recipe;
+  recipe.plan = ParsePlan(options.codec, &why).value_or(CodecPlan{});
+  recipe.edge_plan = ParsePlan("fp8", &why).value_or(CodecPlan{});
+  recipe.rope = space.rope;
+  recipe.sinks = options.sinks;
+  recipe.full_tokens = space.shape.tokens;
+  const bool edges = FidelityOf(recipe.plan) < Fidelity::kNear;
+  if (edges && space.shape.layers > 2u * options.edge_layers) {
+    recipe.edge_layers = options.edge_layers;
+  }
+  return recipe;
+}
+
+OutgoingFrame FrameOf(const PutWork& work, const PutBlock& block, Channel& channel) {
+  if (!work.recipe) return Frame(work.space, block);
+  return EncodedFrame(*channel.coders().Take(), *work.recipe, work.space, block);
+}
+
+absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks,
+                      const PutOptions& options) {
+  std::string why = "a plan of 'larder codec list', as encode_at is kClient";
+  if (options.encode_at == EncodeAt::kClient && !ParsePlan(options.codec, &why)) {
+    return InvalidField("codec", options.codec, why);
+  }
   if (blocks.empty()) return InvalidField("blocks", "none", "1 or more");
   if (blocks.size() > kPutBlocksMax) return TooMany("blocks", blocks.size(), kPutBlocksMax);
   for (size_t i = 0; i < blocks.size(); ++i) {

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "absl/status/statusor.h"
 #include "client/channel.h"
 #include "client/client.h"
+#include "client/outgoing_frame.h"
+#include "kernels/codec/block_coder.h"
 
 namespace larder {
 
@@ -22,6 +25,7 @@ struct PutWork {
   std::vector<PutBlock> blocks;
   std::string codec;
   Durability durability = Durability::kMemory;
+  std::optional<BlockRecipe> recipe;  // set: blocks are encoded here
   std::vector<PutResult> results;
 };
 
@@ -29,9 +33,15 @@ struct PutWork {
 v1::PutOpen OpenOf(const PutWork& work, size_t blocks);
 PutResult ResultOf(const v1::PutResult& wire);
 
+// How PutOptions has blocks encoded here. The options have passed CheckPut.
+BlockRecipe RecipeOf(const Space& space, const PutOptions& options);
+// The frame to send for a block of the call: raw, or encoded by the recipe with a coder of the channel.
+OutgoingFrame FrameOf(const PutWork& work, const PutBlock& block, Channel& channel);
+
 // Faults that need no server: sizes that do not fit the space's shape, empty hashes, too many
-// blocks.
-absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks);
+// blocks, no or an unknown plan to encode by.
+absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks,
+                      const PutOptions& options);
 
 // Streams the batch once; `work->results` is filled when report gets Ok.
 void StartPut(const std::shared_ptr<Channel>& channel, std::shared_ptr<PutWork> work,

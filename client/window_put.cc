@@ -107,7 +107,7 @@ void WindowPut::NextCall() {
 
 // Adds a block to the call; false when the window has no room for it now.
 bool WindowPut::Place(const PutBlock& block) {
-  const OutgoingFrame frame = Frame(work_->space, block);
+  const OutgoingFrame frame = FrameOf(*work_, block, *channel_);
   const auto header = frame.pieces[0].bytes;
   const uint64_t payload_bytes = frame.frame_bytes - header.size();
   WindowSpan span{0, payload_bytes};

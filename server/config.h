@@ -94,6 +94,10 @@ struct Config {
   std::string codec = "fp8";
   // "MODEL=PLAN,MODEL=PLAN": plans of models that were tried at a lower fidelity, or need a higher.
   std::string codec_by_model;
+  // "[MODEL/]LAYERS=PLAN,...": plans of single layers, counted from the model's first, like "0-1+31=raw" or
+  // "llama/5=fp8"; a model's own rows go before those of all models. How sensitive layers differ is known per
+  // model only, so there is no default.
+  std::string codec_layers;
   // Lowest fidelity that a put may ask for: exact, near, balanced or compact. A model whose own plan is
   // lower goes as low as that.
   Fidelity codec_fidelity_min = Fidelity::kNear;
@@ -126,6 +130,18 @@ absl::StatusOr<Config> ConfigFromYaml(const std::string& yaml, const Config& bas
 // Tenants as a flag gives them: "NAME=quota_bytes:SIZE+reserve_bytes:SIZE,..."; nullopt when malformed or
 // a tenant comes twice.
 std::optional<std::vector<TenantBudget>> ParseTenants(std::string_view text);
+
+// Layers [first, last] of `model`, or of every model when that is empty.
+struct LayerPlanRow {
+  std::string model;
+  uint32_t first = 0;
+  uint32_t last = 0;
+  std::string plan;
+};
+
+// The rows of codec_layers, one per range; nullopt when malformed, a plan is unknown, a layer of one model
+// comes twice, or there are more than kCodecLayerRowsMax.
+std::optional<std::vector<LayerPlanRow>> ParseLayerPlans(std::string_view text);
 
 // The pairs of codec_by_model; nullopt when malformed, a plan is unknown or a model comes twice.
 std::optional<std::vector<std::pair<std::string, std::string>>> ParseModelPlans(

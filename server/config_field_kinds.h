@@ -42,4 +42,7 @@ ConfigField TextField(std::string name, std::string placeholder, std::string hel
                       std::string expected, std::string advice, std::string Config::*member,
                       bool (*holds)(std::string_view));
 
+// The fields of how blocks are stored (config_codec.cc).
+std::vector<ConfigField> CodecFields();
+
 }  // namespace larder::server

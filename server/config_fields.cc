@@ -7,7 +7,6 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "kernels/codec/registry.h"
 #include "proto/contract/errors.h"
 #include "server/config_field_kinds.h"
 
@@ -30,11 +29,6 @@ ConfigField LogLevelField() {
       "log_level", "Smallest level of the log on stderr", words,
       [](const Config& config) { return config.log_level; },
       [words](size_t position, Config& config) { config.log_level = words[position]; });
-}
-
-bool IsPlan(std::string_view name) {
-  std::string why;
-  return ParsePlan(name, &why).has_value();
 }
 
 // Empty, or a numeric loopback address of IPv4: UCX resolves no names.
@@ -99,51 +93,7 @@ std::vector<ConfigField> SsdFields() {
   };
 }
 
-std::vector<ConfigField> CodecFields() {
-  // In the order of Fidelity, from kCompact.
-  static const std::vector<std::string> kFidelityWords = {"compact", "balanced", "near", "exact"};
-  return {
-      TextField("codec", "PLAN", "How blocks are stored", "a codec plan, like raw, fp8 or q8q4",
-                "see 'larder codec list'", &Config::codec, IsPlan),
-      TextField("codec_by_model", "MODEL=PLAN,...", "Plans of single models",
-                "pairs of a model's name and a codec plan, each model once",
-                "write them as MODEL=PLAN,MODEL=PLAN; see 'larder codec list' for the plans",
-                &Config::codec_by_model,
-                [](std::string_view text) { return ParseModelPlans(text).has_value(); }),
-      WordField(
-          "codec_fidelity_min", "Lowest fidelity that a put may ask for", kFidelityWords,
-          [](const Config& config) {
-            return kFidelityWords[static_cast<size_t>(config.codec_fidelity_min) -
-                                  static_cast<size_t>(Fidelity::kCompact)];
-          },
-          [](size_t position, Config& config) {
-            config.codec_fidelity_min =
-                static_cast<Fidelity>(position + static_cast<size_t>(Fidelity::kCompact));
-          }),
-      CountField("codec_sinks", "First tokens of a sequence that stay raw", &Config::codec_sinks, 0,
-                 kCodecSinksMaxOfConfig),
-      CountField("codec_edge_layers", "First and last layers that stay near-exact",
-                 &Config::codec_edge_layers, 0, kCodecEdgeLayersMax),
-  };
-}
-
 }  // namespace
-
-std::optional<std::vector<std::pair<std::string, std::string>>> ParseModelPlans(
-    std::string_view text) {
-  std::vector<std::pair<std::string, std::string>> pairs;
-  if (text.empty()) return pairs;
-  for (const auto part : absl::StrSplit(View(text), ',')) {
-    const size_t equals = part.find('=');
-    if (equals == part.npos || equals == 0) return std::nullopt;
-    std::string model(part.substr(0, equals)), plan(part.substr(equals + 1));
-    const bool again = std::any_of(pairs.begin(), pairs.end(),
-                                   [&](const auto& pair) { return pair.first == model; });
-    if (again || !IsPlan(plan)) return std::nullopt;
-    pairs.emplace_back(std::move(model), std::move(plan));
-  }
-  return pairs;
-}
 
 std::string Fault(std::string_view where, std::string_view found, std::string_view expected,
                   std::string_view advice) {

@@ -48,9 +48,8 @@ inline constexpr uint32_t kTransportThreadsMax = 64;  // far beyond any host's m
 inline constexpr uint64_t kTenantBytesMin = uint64_t{1} << 20;  // less is a forgotten unit
 // An eviction looks at one record of each (server/policy/tenant_order.h).
 inline constexpr size_t kTenantsMax = 255;
-inline constexpr uint32_t kCodecSinksMaxOfConfig =
-    64;                                              // twice the most that a published method keeps
 inline constexpr uint32_t kCodecEdgeLayersMax = 16;  // more is another plan, not an edge
+inline constexpr size_t kCodecLayerRowsMax = 256;    // more layers of one plan are a range
 
 // A file beyond this is not a configuration; it is read into memory whole.
 inline constexpr size_t kConfigFileBytesMax = 1u << 20;

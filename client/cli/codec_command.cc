@@ -9,14 +9,17 @@
 #include "client/cli/codec_eval.h"
 #include "client/cli/codec_list.h"
 #include "client/cli/codec_report.h"
+#include "client/cli/codec_sizes.h"
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_file.h"
 #include "client/cli/kv_profile.h"
 #include "client/cli/kv_safetensors.h"
+#include "client/cli/models.h"
 #include "client/cli/progress.h"
 #include "client/cli/quantity.h"
 #include "proto/contract/errors.h"
+#include "proto/contract/outcomes.h"
 
 namespace larder::cli {
 namespace {
@@ -32,6 +35,13 @@ struct RopeOptions {
 };
 
 struct ListOptions {
+  std::string json;
+};
+
+struct SizesOptions {
+  std::string model = "llama-3-8b";
+  uint32_t block_tokens = 256;
+  SizeOptions sizes;
   std::string json;
 };
 
@@ -97,6 +107,24 @@ int RunList(const Session&, const ListOptions& options) {
     return written.ok() ? kExitOk : Fail(written);
   }
   std::fputs(CodecListText(*codecs).c_str(), stdout);
+  return kExitOk;
+}
+
+int RunSizes(const Session&, const SizesOptions& options) {
+  const auto preset = FindModelPreset(options.model);
+  if (!preset.ok()) return Fail(preset.status());
+  if (preset->kind != GroupKind::kAttention) {
+    return Fail(InvalidField("model", options.model, "a preset with keys and values"));
+  }
+  const Manifest manifest = ManifestOf(*preset, options.block_tokens);
+  SizeOptions sizes = options.sizes;
+  sizes.shape = ShapeOf(manifest, manifest.groups.front());
+  const std::vector<PlanSize> rows = SizesOfPlans(sizes);
+  if (!options.json.empty()) {
+    const absl::Status written = WriteJson(SizesJson(sizes, rows), options.json);
+    return written.ok() ? kExitOk : Fail(written);
+  }
+  std::fputs(SizesText(sizes, rows).c_str(), stdout);
   return kExitOk;
 }
 
@@ -216,7 +244,8 @@ int RunDecode(const Session&, const DecodeOptions& options) {
   if (!written.ok()) return Fail(written);
   std::printf("%s: %s of keys and values, %s; every checksum matches, frames: %s\n",
               options.out.c_str(), FormatBytes(decoded->cache.bytes()).c_str(),
-              FidelityName(decoded->fidelity).c_str(), FormatCount(decoded->frames).c_str());
+              std::string(FidelityName(decoded->fidelity)).c_str(),
+              FormatCount(decoded->frames).c_str());
   return kExitOk;
 }
 
@@ -290,6 +319,24 @@ void AddCodec(CLI::App& app, Session& session) {
         command.add_option("--json", options.json, "JSON to this file; - for stdout");
       },
       RunList);
+  AddCommand<SizesOptions>(
+      *codec, session, "sizes",
+      "Bytes that a model's tokens take under every plan of fixed size; headers, raw sinks and the "
+      "raw tail apart",
+      "  larder codec sizes\n  larder codec sizes --model llama-3-8b --tokens 1000 --json -\n",
+      [](CLI::App& command, SizesOptions& options) {
+        command.add_option("--model", options.model, "Geometry preset (a wrong name lists them)")
+            ->capture_default_str();
+        command.add_option("--tokens", options.sizes.tokens, "Of the sequence")
+            ->capture_default_str()
+            ->check(CLI::Range(1u, 1u << 30));
+        command.add_option("--sinks", options.sizes.sinks, "First tokens that stay raw")
+            ->capture_default_str()
+            ->check(CLI::Range(0u, uint32_t{kSinksMax}));
+        AddBlockTokens(command, options.block_tokens);
+        command.add_option("--json", options.json, "JSON to this file; - for stdout");
+      },
+      RunSizes);
   AddCommand<EvalOptions>(
       *codec, session, "eval",
       "Measure codecs: size, error of keys, values and attention, speed of one core. On synthetic "

@@ -9,6 +9,7 @@
 #include "client/cli/kv_profile.h"
 #include "client/cli/table.h"
 #include "proto/contract/errors.h"
+#include "proto/contract/outcomes.h"
 
 namespace larder::cli {
 namespace {
@@ -97,7 +98,8 @@ std::string CodecListText(const std::vector<CodecListing>& codecs) {
                {"source, or use of a preset"}});
   for (const CodecListing& codec : codecs) {
     table.AddRow({codec.name, codec.plan == codec.name ? "" : codec.plan,
-                  FidelityName(codec.fidelity), codec.bits, absl::StrFormat("%.3f", codec.key_bits),
+                  std::string(FidelityName(codec.fidelity)), codec.bits,
+                  absl::StrFormat("%.3f", codec.key_bits),
                   absl::StrFormat("%.3f", codec.value_bits), codec.error, codec.needs,
                   codec.source});
   }
@@ -116,7 +118,7 @@ nlohmann::ordered_json CodecListJson(const std::vector<CodecListing>& codecs) {
   for (const CodecListing& codec : codecs) {
     json.push_back({{"name", codec.name},
                     {"plan", codec.plan},
-                    {"fidelity", FidelityName(codec.fidelity)},
+                    {"fidelity", std::string(FidelityName(codec.fidelity))},
                     {"bits_formula", codec.bits},
                     {"key_bits_per_element", codec.key_bits},
                     {"value_bits_per_element", codec.value_bits},

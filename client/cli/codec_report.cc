@@ -5,6 +5,7 @@
 #include "absl/strings/str_format.h"
 #include "client/cli/quantity.h"
 #include "client/cli/table.h"
+#include "proto/contract/outcomes.h"
 
 namespace larder::cli {
 namespace {
@@ -19,24 +20,6 @@ std::string Rate(double bytes_per_second) {
 }
 
 }  // namespace
-
-std::string FidelityName(Fidelity fidelity) {
-  switch (fidelity) {
-    case Fidelity::kExact:
-      return "exact";
-    case Fidelity::kNear:
-      return "near";
-    case Fidelity::kBalanced:
-      return "balanced";
-    case Fidelity::kCompact:
-      return "compact";
-    case Fidelity::kReduced:
-      return "reduced";
-    case Fidelity::kUnspecified:
-      break;
-  }
-  return "unspecified";
-}
 
 void SortByBits(std::vector<CodecScore>& scores) {
   std::stable_sort(scores.begin(), scores.end(),
@@ -87,7 +70,7 @@ nlohmann::ordered_json CodecReportJson(const CodecReport& report) {
   nlohmann::ordered_json codecs = nlohmann::ordered_json::array();
   for (const CodecScore& score : report.scores) {
     codecs.push_back({{"name", score.name},
-                      {"fidelity", FidelityName(score.fidelity)},
+                      {"fidelity", std::string(FidelityName(score.fidelity))},
                       {"bits_per_element", score.bits},
                       {"key_bits_per_element", score.key_bits},
                       {"value_bits_per_element", score.value_bits},

@@ -27,7 +27,4 @@ nlohmann::ordered_json CodecReportJson(const CodecReport& report);
 // logarithmic, one labelled point for each score. Codecs without error stand on the bottom line.
 std::string CodecReportSvg(const CodecReport& report);
 
-// "exact", "near", "balanced", "compact", "reduced"
-std::string FidelityName(Fidelity fidelity);
-
 }  // namespace larder::cli

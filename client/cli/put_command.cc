@@ -32,6 +32,7 @@ struct PutCommandOptions {
   uint32_t ttl_seconds = 0;
   std::string codec;
   Durability durability = Durability::kMemory;
+  bool encode_here = false;
   bool json = false;
 };
 
@@ -91,7 +92,8 @@ int RunPut(const Session& session, const PutCommandOptions& options) {
   if (!open.ok()) return Fail(open.status());
   const auto block = BlockOf(options, open->space.shape);
   if (!block.ok()) return Fail(block.status());
-  const PutOptions put{session.Call(), options.codec, options.durability};
+  PutOptions put{session.Call(), options.codec, options.durability};
+  if (options.encode_here) put.encode_at = EncodeAt::kClient;
   const auto results = open->client->Put(open->space, {&*block, 1}, put);
   if (!results.ok()) return Fail(results.status());
   const PutResult& result = results->front();
@@ -134,6 +136,8 @@ void AddPut(CLI::App& app, Session& session) {
         command.add_option("--codec", options.codec,
                            "How it is stored ('larder codec list'); default the server's choice");
         AddDurability(command, options.durability);
+        command.add_flag("--encode-here", options.encode_here,
+                         "Encode it by --codec before it is sent");
         command.add_flag("--json", options.json, "JSON on stdout");
       },
       RunPut);

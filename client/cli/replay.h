@@ -55,6 +55,7 @@ struct ReplayOptions {
   bool verify = false;
   std::string codec;  // of the puts; empty: the server's own
   Durability durability = Durability::kMemory;
+  EncodeAt encode_at = EncodeAt::kServer;
   CallOptions call;
   Milliseconds lease_ttl{60'000};
   uint64_t batch_bytes_max = 64u << 20;  // payload of one put or get

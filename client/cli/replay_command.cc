@@ -42,6 +42,7 @@ struct ReplayCommandOptions {
   bool verify = false;
   std::string codec = "raw";
   Durability durability = Durability::kMemory;
+  std::string encode_at = "server";
   std::string json;
 };
 
@@ -129,6 +130,9 @@ int RunReplay(const Session& session, const ReplayCommandOptions& options) {
                                       .verify = options.verify,
                                       .codec = options.codec == "server" ? "" : options.codec,
                                       .durability = options.durability,
+                                      .encode_at = options.encode_at == "client"
+                                                       ? EncodeAt::kClient
+                                                       : EncodeAt::kServer,
                                       .call = session.Call()}};
   std::optional<Progress> progress(std::in_place, "replay", trace->size());
   const ReplayResult result =
@@ -167,6 +171,11 @@ void Configure(CLI::App& command, ReplayCommandOptions& options) {
                   "its own")
       ->capture_default_str();
   AddDurability(command, options.durability);
+  command
+      .add_option("--encode-at", options.encode_at,
+                  "server, or client: blocks are encoded by --codec before they are sent")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"server", "client"}));
   command.add_option("--seed", options.seed, "Seed of the payload")->capture_default_str();
   command.add_option("--json", options.json, "Write the summary to this file; - for stdout");
 }

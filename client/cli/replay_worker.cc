@@ -136,7 +136,8 @@ bool ReplayWorker::Store(const TraceRequest& request, uint32_t turn) {
 }
 
 bool ReplayWorker::PutBatch(std::span<const PutBlock> batch, bool* refused) {
-  const PutOptions options{job_.options.call, job_.options.codec, job_.options.durability};
+  const PutOptions options{job_.options.call, job_.options.codec, job_.options.durability,
+                           job_.options.encode_at};
   const auto results = Timed(counts_.put, [&] { return job_.store.Put(batch, options); });
   if (!results.ok()) return Failed(results.status());
   for (size_t i = 0; i < results->size(); ++i) {

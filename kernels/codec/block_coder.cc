@@ -24,13 +24,20 @@ TileRows<Byte> RawRows(const KvShape& shape, StreamKind kind, uint32_t head, Byt
   return rows;
 }
 
+const CodecPlan& PlanOf(const BlockRecipe& recipe, const KvShape& shape, uint32_t layer) {
+  for (const LayerPlan& row : recipe.layer_plans) {
+    if (row.first <= layer && layer <= row.last) return row.plan;
+  }
+  const uint32_t within = layer - shape.layer_begin;
+  const bool edge = within < recipe.edge_layers || shape.layers - within <= recipe.edge_layers;
+  return edge ? recipe.edge_plan : recipe.plan;
+}
+
 // The plan's codec for a stream with the model's rotation filled in, or raw.
 StreamCodec CodecOf(const BlockRecipe& recipe, const KvShape& shape, uint64_t token_begin,
                     const RawStream& stream) {
   if (!IsCodable(shape, stream.kind) || shape.tokens < recipe.full_tokens) return {};
-  const uint32_t layer = stream.layer - shape.layer_begin;
-  const bool edge = layer < recipe.edge_layers || shape.layers - layer <= recipe.edge_layers;
-  const CodecPlan& plan = edge ? recipe.edge_plan : recipe.plan;
+  const CodecPlan& plan = PlanOf(recipe, shape, stream.layer);
   StreamCodec codec = stream.kind == StreamKind::kKey ? plan.key : plan.value;
   if (codec.id == CodecId::kRaw) return codec;
   CodecParams& params = codec.params;
@@ -79,6 +86,35 @@ struct DescriptorTable {
     }
     return static_cast<uint8_t>(found - rows.begin());
   }
+};
+
+EncodedBlock Joined(const EncodedParts& parts) {
+  EncodedBlock block{parts.header, parts.coded_streams, parts.fallback_streams};
+  if (block.frame.empty()) return block;
+  block.frame.reserve(parts.header.size() + parts.payload.size());
+  block.frame.insert(block.frame.end(), parts.payload.begin(), parts.payload.end());
+  return block;
+}
+
+bool MayBeMalformed(const FrameView& frame, const StreamEntry& stream) {
+  const auto codec = ReadDescriptor(frame.descriptors()[stream.descriptor]);
+  return codec && codec->id != CodecId::kRaw && !FindTileCodec(codec->id)->FixedSize();
+}
+
+// Every head in the same place.
+class OneHeadTarget final : public StreamTarget {
+ public:
+  OneHeadTarget(std::byte* rows, size_t row_bytes) : rows_(rows), row_bytes_(row_bytes) {}
+  TargetRows Rows(StreamKind, uint32_t, uint32_t) const override {
+    TargetRows rows;
+    rows.base = rows_;
+    rows.token_stride = static_cast<ptrdiff_t>(row_bytes_);
+    return rows;
+  }
+
+ private:
+  std::byte* const rows_;
+  const size_t row_bytes_;
 };
 
 }  // namespace
@@ -150,8 +186,7 @@ bool BlockCoder::WouldCode(const BlockRecipe& recipe, KvShape shape, uint32_t to
                            uint64_t token_begin) {
   shape.tokens = tokens;
   for (const StreamKind kind : StreamsOfLayer(shape.kind)) {
-    // The first layer is of the edge, the middle one is not unless all are.
-    for (const uint32_t layer : {0u, shape.layers / 2}) {
+    for (uint32_t layer = 0; layer < shape.layers; ++layer) {
       RawStream stream;
       stream.kind = kind;
       stream.layer = shape.layer_begin + layer;
@@ -161,13 +196,19 @@ bool BlockCoder::WouldCode(const BlockRecipe& recipe, KvShape shape, uint32_t to
   return false;
 }
 
-EncodedBlock BlockCoder::Encode(const BlockRecipe& recipe, const FrameIdentity& identity,
-                                const KvShape& shape, std::span<const std::byte> raw,
-                                const Checksum128& source_root) {
+EncodedParts BlockCoder::EncodeParts(const BlockRecipe& recipe, const FrameIdentity& identity,
+                                     const KvShape& shape, std::span<const std::byte> raw,
+                                     const Checksum128& source_root) {
   const auto choose = [&](size_t, const RawStream& stream) {
     return CodecOf(recipe, shape, identity.token_begin, stream);
   };
   return EncodeStreams(choose, identity, shape, raw, source_root);
+}
+
+EncodedBlock BlockCoder::Encode(const BlockRecipe& recipe, const FrameIdentity& identity,
+                                const KvShape& shape, std::span<const std::byte> raw,
+                                const Checksum128& source_root) {
+  return Joined(EncodeParts(recipe, identity, shape, raw, source_root));
 }
 
 EncodedBlock BlockCoder::EncodeLike(const FrameView& like, std::span<const std::byte> raw) {
@@ -175,13 +216,14 @@ EncodedBlock BlockCoder::EncodeLike(const FrameView& like, std::span<const std::
     const StreamEntry& stream = like.streams()[index];
     return ReadDescriptor(like.descriptors()[stream.descriptor]).value_or(StreamCodec{});
   };
-  return EncodeStreams(choose, like.identity(), like.shape(), raw, like.header().source_root);
+  return Joined(
+      EncodeStreams(choose, like.identity(), like.shape(), raw, like.header().source_root));
 }
 
-EncodedBlock BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIdentity& identity,
+EncodedParts BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIdentity& identity,
                                        const KvShape& shape, std::span<const std::byte> raw,
                                        const Checksum128& source_root) {
-  EncodedBlock block;
+  EncodedParts block;
   const auto raw_bytes = RawBytes(shape);
   if (!raw_bytes || raw.size() != *raw_bytes) return block;
   const std::vector<RawStream> raw_streams = RawStreams(shape);
@@ -215,16 +257,27 @@ EncodedBlock BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIde
     fidelity = std::min(fidelity, FidelityOf(codec));
     streams.push_back({descriptors.IndexOf(codec), bytes});
   }
-  const std::span<const std::byte> payload(payload_.data(), at);
+  block.payload = {payload_.data(), at};
   // When nothing could be coded the frame is a raw one, which has no other source.
   const Checksum128 source = block.coded_streams > 0 ? source_root : Checksum128{};
-  block.frame =
-      BuildFrameHeader(identity, shape, {fidelity, descriptors.rows, streams, payload, source});
-  if (!block.frame.empty()) {
-    block.frame.reserve(block.frame.size() + payload.size());
-    block.frame.insert(block.frame.end(), payload.begin(), payload.end());
-  }
+  block.header = BuildFrameHeader(identity, shape,
+                                  {fidelity, descriptors.rows, streams, block.payload, source});
   return block;
+}
+
+bool BlockCoder::IsWellFormed(const FrameView& frame, size_t index, std::span<const std::byte> in) {
+  const StreamEntry& stream = frame.streams()[index];
+  if (!MayBeMalformed(frame, stream)) return true;
+  const KvShape shape = frame.shape();
+  const size_t row_bytes =
+      size_t{HeadDim(shape, static_cast<StreamKind>(stream.kind))} * DtypeBytes(shape.dtype);
+  rows_.resize(std::max(rows_.size(), row_bytes * shape.tokens));
+  return DecodeStream(frame, index, in, OneHeadTarget(rows_.data(), row_bytes));
+}
+
+bool HasVaryingStreams(const FrameView& frame) {
+  return std::ranges::any_of(
+      frame.streams(), [&](const StreamEntry& stream) { return MayBeMalformed(frame, stream); });
 }
 
 bool BlockCoder::DecodeStream(const FrameView& frame, size_t index, std::span<const std::byte> in,

@@ -19,20 +19,18 @@
 #include <vector>
 
 #include "kernels/codec/registry.h"
+#include "kernels/codec/rope_params.h"
 #include "kernels/codec/stream_layout.h"
 #include "kernels/codec/tile_codec.h"
 #include "kernels/format/frame.h"
 
 namespace larder {
 
-// The model's rotary embedding, as codec parameters name it.
-struct RopeParams {
-  uint8_t pairing = 0;  // 0: none
-  uint16_t rotary_dim = 0;
-  double theta = 0;
-  RopeScaling scaling = RopeScaling::kNone;
-  float scaling_factor = 1;
-  float attention_factor = 1;
+// Layers [first, last] of the model, both included.
+struct LayerPlan {
+  uint32_t first = 0;
+  uint32_t last = 0;
+  CodecPlan plan;
 };
 
 // How blocks of one group are stored.
@@ -46,8 +44,19 @@ struct BlockRecipe {
   // `edge_plan`. Counted within the group.
   uint16_t edge_layers = 0;
   CodecPlan edge_plan;
+  // Layers with a plan of their own, whatever else holds for them; the first row that names a layer counts.
+  std::vector<LayerPlan> layer_plans;
   // A block with fewer tokens than this is the growing tail of a request: stored raw. 0: none is.
   uint32_t full_tokens = 0;
+};
+
+// A frame in two parts: its header region, and the rest in memory that the coder keeps, readable until
+// its next call.
+struct EncodedParts {
+  std::vector<std::byte> header;  // empty: as EncodedBlock's frame
+  std::span<const std::byte> payload;
+  uint32_t coded_streams = 0;
+  uint32_t fallback_streams = 0;
 };
 
 struct EncodedBlock {
@@ -93,6 +102,11 @@ class BlockCoder {
                       const KvShape& shape, std::span<const std::byte> raw,
                       const Checksum128& source_root = {});
 
+  // The same without the copy into one piece, for callers that scatter the frame over other memory.
+  EncodedParts EncodeParts(const BlockRecipe& recipe, const FrameIdentity& identity,
+                           const KvShape& shape, std::span<const std::byte> raw,
+                           const Checksum128& source_root = {});
+
   // The same with each stream stored as the same stream of `like` is, and its identity: what the
   // writer of `like` would have made of `raw`. For checking a received frame against known bytes.
   EncodedBlock EncodeLike(const FrameView& like, std::span<const std::byte> raw);
@@ -101,10 +115,13 @@ class BlockCoder {
   // padding, verified or not: false when they are not well-formed.
   bool DecodeStream(const FrameView& frame, size_t index, std::span<const std::byte> in,
                     const StreamTarget& target);
+  // Whether DecodeStream would be true. At once for codecs whose size is fixed, whose every byte string
+  // decodes; the others are decoded into memory that the coder keeps.
+  bool IsWellFormed(const FrameView& frame, size_t index, std::span<const std::byte> in);
 
  private:
   using ChooseCodec = std::function<StreamCodec(size_t index, const RawStream& stream)>;
-  EncodedBlock EncodeStreams(const ChooseCodec& choose, const FrameIdentity& identity,
+  EncodedParts EncodeStreams(const ChooseCodec& choose, const FrameIdentity& identity,
                              const KvShape& shape, std::span<const std::byte> raw,
                              const Checksum128& source_root);
   // Writes the encoded stream to `out`, which has room for the most it may take, and returns its size;
@@ -116,11 +133,16 @@ class BlockCoder {
   const Isa isa_;
   Workspace workspace_;
   std::vector<std::byte> payload_;  // of the frame being built
+  std::vector<std::byte> rows_;     // that IsWellFormed decodes
   std::unique_ptr<RopeTable> rope_;
   CodecParams rope_params_;
   uint64_t rope_begin_ = 0;
   uint32_t rope_tokens_ = 0;
 };
+
+// Whether a parsed frame has streams that DecodeStream may refuse although their checksums hold: those of
+// codecs whose size varies.
+bool HasVaryingStreams(const FrameView& frame);
 
 // Decodes a whole verified frame into its raw form; false when it is not well-formed. For tools and
 // tests: readers decode stream by stream as bytes arrive.

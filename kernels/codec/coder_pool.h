@@ -1,8 +1,9 @@
 // Block coders for threads that come and go: each is taken for one block and given back, so that
-// scratch memory and rotation tables are kept. Grows to as many as were in use at once, which the
-// threads of the caller bound. Thread-safe; outlives its loans.
+// scratch memory and rotation tables are kept, a block's worth each. As many are in use at once as the
+// caller has threads; at most kIdleMax are kept when idle. Thread-safe; outlives its loans.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -44,10 +45,13 @@ class CoderPool {
     return Loan(this, std::make_unique<BlockCoder>());
   }
 
+  static constexpr size_t kIdleMax =
+      64;  // cores of one socket; more is a burst's memory kept for ever
+
  private:
   void GiveBack(std::unique_ptr<BlockCoder> coder) {
     const std::lock_guard lock(mutex_);
-    idle_.push_back(std::move(coder));
+    if (idle_.size() < kIdleMax) idle_.push_back(std::move(coder));
   }
 
   std::mutex mutex_;

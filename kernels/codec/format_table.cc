@@ -58,6 +58,23 @@ constexpr std::string_view kTurboSource = "TurboQuant (2025), MSE stage; scale o
 
 constexpr std::string_view kProdSource = "TurboQuant (2025), product stage";
 
+constexpr StreamCodec Haar(StreamCodec codec) {
+  codec.params.transform = kTransformHaar;
+  return codec;
+}
+
+constexpr std::string_view kHaarSource = "TurboQuant (2025), MSE stage with a dense rotation";
+
+// 32 channels with a bit more.
+constexpr StreamCodec TurboTiered(uint8_t bits) {
+  StreamCodec codec = Rotated(CodecId::kTurboTiered, bits, kTurboUnbiased);
+  codec.params.transform = 0;
+  codec.params.boosted = 32;
+  return codec;
+}
+
+constexpr std::string_view kTieredSource = "TurboQuant (2025), outlier tiers of 32 channels";
+
 constexpr StreamCodec Ggml(GgmlFormat format) {
   StreamCodec codec{CodecId::kGgml, {}};
   codec.params.variant = static_cast<uint8_t>(format);
@@ -138,6 +155,12 @@ constexpr FormatRow kFormats[] = {
          kProdSource),
     Both("turbo_prod4", Rotated(CodecId::kTurboProd, 4, 0), "4 + 32/D", "relative MSE 0.053",
          kProdSource),
+    Both("turbo3_haar", Haar(Turbo(3, kTurboUnbiased)), "3 + 16/D", "relMSE 0.0352", kHaarSource),
+    Both("turbo4_haar", Haar(Turbo(4, kTurboUnbiased)), "4 + 16/D", "relMSE 0.0094", kHaarSource),
+    Both("turbo2_tiered", TurboTiered(2), "2 + 64/D + 1/T", "relMSE 0.097 on Gaussian rows",
+         kTieredSource),
+    Both("turbo3_tiered", TurboTiered(3), "3 + 64/D + 1/T", "relMSE 0.028 on Gaussian rows",
+         kTieredSource),
     GgmlRow("q8_0", GgmlFormat::kQ8_0, "8.5", "relMSE 2.9e-5"),
     GgmlRow("q4_0", GgmlFormat::kQ4_0, "4.5", "relMSE 7.4e-3"),
     GgmlRow("q4_1", GgmlFormat::kQ4_1, "5", "relMSE 6.1e-3"),

@@ -27,7 +27,7 @@ uint64_t Fp8Quantiser::Bytes(const CodecParams&, TileShape shape) const {
 bool Fp8Quantiser::EncodeRows(const QuantiserContext& context, uint32_t begin, uint32_t count,
                               const SourceElements& source, std::byte* out) const {
   const float scale = Fp8ScaleOf(context.max_magnitude, context.params.variant);
-  if (!std::isfinite(scale)) return false;
+  if (!std::isfinite(scale) || !Fp8ScaleHolds(context.params.transform, scale)) return false;
   if (begin == 0) {
     std::memset(out, 0, kFp8ScaleBytes);
     std::memcpy(out, &scale, sizeof(scale));
@@ -45,6 +45,7 @@ void Fp8Quantiser::DecodeRows(const QuantiserContext& context, uint32_t begin, u
                               const std::byte* in, const TargetElements& target) const {
   float scale;
   std::memcpy(&scale, in, sizeof(scale));
+  if (!Fp8ScaleHolds(context.params.transform, scale)) scale = 0;  // no encoder wrote it
   const Fp8Ops& ops = Fp8OpsOf(context.isa);
   const size_t dim = context.shape.head_dim;
   const auto* codes = reinterpret_cast<const uint8_t*>(in) + kFp8ScaleBytes + begin * dim;

@@ -23,4 +23,11 @@ LARDER_HOST_DEVICE inline float Fp8ScaleOf(float max_magnitude, uint8_t variant)
   return FloatOfBits((bits + 0x7FFFFFu) & 0x7F800000u);
 }
 
+// Whether a tile may have this scale. Before a transform, which adds values up, at most 2^96: no sum overflows
+// on the way back, so that infinities and NaN, whose bits depend on the order of a sum, never come up. Encoders
+// refuse others, decoders take them for 0.
+LARDER_HOST_DEVICE inline bool Fp8ScaleHolds(uint8_t transform, float scale) {
+  return transform == 0 || (scale >= 0 && scale <= 0x1p96f);
+}
+
 }  // namespace larder

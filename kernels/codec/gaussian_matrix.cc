@@ -1,12 +1,11 @@
 #include "kernels/codec/gaussian_matrix.h"
 
-#include <algorithm>
 #include <cmath>
-#include <list>
-#include <mutex>
+#include <tuple>
 
+#include "kernels/codec/kept_by_key.h"
 #include "kernels/codec/portable_math.h"
-#include "kernels/codec/tile_transform.h"
+#include "kernels/codec/seeded_word.h"
 
 namespace larder {
 namespace {
@@ -15,17 +14,6 @@ constexpr size_t kMatricesKept = 16;
 constexpr double kTwoPi = 6.283185307179586;
 
 double UnitOf(uint64_t word) { return (static_cast<double>(word >> 11) + 0.5) * 0x1p-53; }
-
-struct Kept {
-  uint64_t seed;
-  uint32_t rows;
-  uint32_t columns;
-  std::shared_ptr<const GaussianMatrix> matrix;
-
-  bool Is(uint64_t its_seed, uint32_t its_rows, uint32_t its_columns) const {
-    return seed == its_seed && rows == its_rows && columns == its_columns;
-  }
-};
 
 }  // namespace
 
@@ -47,25 +35,9 @@ GaussianMatrix::GaussianMatrix(uint64_t seed, uint32_t rows, uint32_t columns)
 
 std::shared_ptr<const GaussianMatrix> FindGaussianMatrix(uint64_t seed, uint32_t rows,
                                                          uint32_t columns) {
-  static std::mutex mutex;
-  static std::list<Kept> kept;  // the one used last in front
-  const auto take = [&]() -> std::shared_ptr<const GaussianMatrix> {
-    const auto found = std::find_if(
-        kept.begin(), kept.end(), [&](const Kept& entry) { return entry.Is(seed, rows, columns); });
-    if (found == kept.end()) return nullptr;
-    kept.splice(kept.begin(), kept, found);
-    return found->matrix;
-  };
-  {
-    const std::lock_guard lock(mutex);
-    if (auto matrix = take()) return matrix;
-  }
-  auto built = std::make_shared<const GaussianMatrix>(seed, rows, columns);  // not under the lock
-  const std::lock_guard lock(mutex);
-  if (auto matrix = take()) return matrix;  // another thread was faster
-  kept.push_front({seed, rows, columns, built});
-  if (kept.size() > kMatricesKept) kept.pop_back();
-  return built;
+  static KeptByKey<std::tuple<uint64_t, uint32_t, uint32_t>, GaussianMatrix> kept(kMatricesKept);
+  return kept.Find({seed, rows, columns},
+                   [&] { return std::make_shared<const GaussianMatrix>(seed, rows, columns); });
 }
 
 }  // namespace larder

@@ -16,6 +16,7 @@
 #include "kernels/codec/row_quantiser.h"
 #include "kernels/codec/turbo_prod_quantiser.h"
 #include "kernels/codec/turbo_quantiser.h"
+#include "kernels/codec/turbo_tiered_quantiser.h"
 #include "kernels/codec/uniform_quantiser.h"
 
 namespace larder {
@@ -35,6 +36,8 @@ std::span<const CodecRow> Codecs() {
   static const QuantiserCodec turbo_codec(turbo);
   static const TurboProdQuantiser turbo_prod;
   static const QuantiserCodec turbo_prod_codec(turbo_prod);
+  static const TurboTieredQuantiser turbo_tiered;
+  static const QuantiserCodec turbo_tiered_codec(turbo_tiered);
   static const GgmlQuantiser ggml;
   static const DirectCodec ggml_codec(ggml);
   static const AffineQuantiser affine;
@@ -59,6 +62,7 @@ std::span<const CodecRow> Codecs() {
       {CodecId::kKitty, &kitty_codec},
       {CodecId::kTurbo, &turbo_codec},
       {CodecId::kTurboProd, &turbo_prod_codec},
+      {CodecId::kTurboTiered, &turbo_tiered_codec},
       {CodecId::kPolar, &polar_codec},
       {CodecId::kPolarRope, &polar_rope_codec},
       {CodecId::kQjl, &qjl_codec},
@@ -99,8 +103,12 @@ std::optional<StreamCodec> ParseStream(std::string_view name, bool key, std::str
       codec.params.transform |= key ? kTransformUnrope | kTransformCentre : kTransformCentre;
     } else if (modifier == "rotate") {
       codec.params.transform |= kTransformRotate;
+    } else if (modifier == "haar") {
+      codec.params.transform = (codec.params.transform & ~kTransformRotate) | kTransformHaar;
+      codec.params.seed = kCodecSeed;
     } else {
-      *why = "unknown modifier '+" + std::string(modifier) + "'; known are +centre and +rotate";
+      *why =
+          "unknown modifier '+" + std::string(modifier) + "'; known are +centre, +rotate and +haar";
       return std::nullopt;
     }
     modifiers = end == modifiers.npos ? "" : modifiers.substr(end + 1);
@@ -179,7 +187,8 @@ std::optional<StreamCodec> ReadDescriptor(const CodecDescriptor& descriptor) {
   const CodecParams& params = codec.params;
   if (params.reserved != 0 || params.reserved1 != 0 || !RopeFieldsHold(params)) return std::nullopt;
   // A new seed costs its reader a random matrix, up to 60 ms: frames may not choose their own.
-  const bool has_matrix = codec.id == CodecId::kTurboProd || codec.id == CodecId::kQjl;
+  const bool has_matrix = codec.id == CodecId::kTurboProd || codec.id == CodecId::kQjl ||
+                          (params.transform & kTransformHaar) != 0;
   if (has_matrix && params.seed != kCodecSeed) return std::nullopt;
   return codec;
 }

@@ -21,6 +21,9 @@ uint32_t PortionRows(const RowQuantiser& quantiser, const CodecParams& params, T
 bool AcceptsTransform(const CodecParams& params, TileShape shape) {
   if ((params.transform & ~kTransformAll) != 0) return false;
   if (shape.head_dim < 16 || shape.head_dim % 16 != 0 || shape.tokens == 0) return false;
+  if ((params.transform & kTransformHaar) != 0) {
+    if ((params.transform & kTransformRotate) != 0 || shape.head_dim > kHaarSideMax) return false;
+  }
   if ((params.transform & kTransformUnrope) == 0) return true;
   return params.rope_rotary_dim <= shape.head_dim;
 }

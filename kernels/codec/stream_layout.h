@@ -16,8 +16,6 @@
 
 namespace larder {
 
-inline constexpr uint16_t kSinksMax = 64;  // twice the most that a published method keeps
-
 // Tiles start on 16 bytes, the width that a vector load of scales or codes may use.
 inline constexpr uint64_t kTileAlignment = 16;
 

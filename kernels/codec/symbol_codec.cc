@@ -84,7 +84,6 @@ bool SymbolCodec::Decode(const TileContext& context, TileShape shape, std::span<
       !RansOpsOf(context.isa).decode(tables, in.subspan(stream_begin), symbols, shape.elements())) {
     return false;
   }
-  // From here on workspace.words is the transform's.
   const TileTransform transform(context, shape, workspace);
   const size_t dim = shape.head_dim;
   const uint32_t step = PortionRows(shape);

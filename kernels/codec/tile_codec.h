@@ -13,6 +13,7 @@
 
 #include "kernels/codec/codec_params.h"
 #include "kernels/codec/rope_table.h"
+#include "kernels/codec/row_rotation.h"
 #include "kernels/codec/tile.h"
 #include "kernels/codec/vector_ops.h"
 #include "kernels/format/kv_layout.h"
@@ -36,8 +37,9 @@ struct Workspace {
   std::vector<float> rows;      // of the transform: a chunk of rows, or the tile
   std::vector<float> scratch;   // of the quantiser
   std::vector<uint8_t> codes;   // of the quantiser, unpacked
-  std::vector<uint32_t> words;  // signs, tables
-  std::vector<float> factors;   // of the rotation, per channel
+  std::vector<uint32_t> words;  // tables
+  RowRotation rotation;         // of the transform
+  RowRotation tiers[2];         // of the quantiser
 };
 
 class TileCodec {

@@ -1,7 +1,6 @@
 #include "kernels/codec/tile_transform.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -20,40 +19,16 @@ TileTransform::TileTransform(const TileContext& context, TileShape shape, Worksp
       shape_(shape),
       workspace_(workspace),
       ops_(VectorOpsOf(context.isa)),
-      rotation_(RotationOpsOf(context.isa)),
       centre_((context.params.transform & kTransformCentre) != 0),
-      rotate_((context.params.transform & kTransformRotate) != 0) {
-  if (rotate_) PrepareRotation();
-}
-
-// factors: [forward, per channel][back, per channel]; words: [permutation, one word per channel]
-void TileTransform::PrepareRotation() {
-  const uint32_t dim = shape_.head_dim;
-  const uint64_t seed = SeededWord(context_.params.seed, context_.layer);
-  workspace_.factors.resize(size_t{dim} * 2);
-  float* factors = workspace_.factors.data();
-  for (uint32_t i = 0; i < dim; ++i) {
-    const auto signs = static_cast<uint32_t>(SeededWord(seed, i / 32));
-    factors[i] = ((signs >> (i % 32)) & 1) != 0 ? -1.0f : 1.0f;
+      rotate_((context.params.transform & (kTransformRotate | kTransformHaar)) != 0) {
+  if (!rotate_) return;
+  // A Haar matrix is one for all layers: it takes milliseconds to build.
+  if ((context.params.transform & kTransformHaar) != 0) {
+    workspace.rotation.Prepare(RotationKind::kHaar, context.params.seed, shape.head_dim);
+  } else {
+    workspace.rotation.Prepare(RotationKind::kHadamard,
+                               SeededWord(context.params.seed, context.layer), shape.head_dim);
   }
-  for (uint32_t begin = 0; begin < dim;) {
-    const uint32_t part = std::bit_floor(dim - begin);
-    const float length = std::sqrt(static_cast<float>(part) * static_cast<float>(dim));
-    for (uint32_t i = begin; i < begin + part; ++i) {
-      factors[dim + i] = factors[i] * (1.0f / length);
-    }
-    begin += part;
-  }
-  factors_ = factors;
-  factors_back_ = factors + dim;
-  if (std::has_single_bit(dim)) return;
-  workspace_.words.resize(std::max<size_t>(workspace_.words.size(), dim));
-  uint32_t* permutation = workspace_.words.data();
-  for (uint32_t i = 0; i < dim; ++i) permutation[i] = i;
-  for (uint32_t i = dim - 1; i > 0; --i) {  // Fisher and Yates
-    std::swap(permutation[i], permutation[SeededWord(seed, 0x10000u + i) % (i + 1)]);
-  }
-  permutation_ = permutation;
 }
 
 bool TileTransform::TurnsWholeBf16Rows() const {
@@ -110,52 +85,14 @@ bool TileTransform::Centre(float* rows, std::byte* mean) const {
   return true;
 }
 
-void TileTransform::Permute(float* row, bool back) const {
-  const uint32_t dim = shape_.head_dim;
-  workspace_.scratch.resize(std::max<size_t>(workspace_.scratch.size(), dim));
-  float* copy = workspace_.scratch.data();
-  std::memcpy(copy, row, size_t{dim} * sizeof(float));
-  for (uint32_t i = 0; i < dim; ++i) {
-    if (back) {
-      row[permutation_[i]] = copy[i];
-    } else {
-      row[i] = copy[permutation_[i]];
-    }
-  }
-}
-
 void TileTransform::Rotate(float* rows, uint32_t count) const {
-  if (!rotate_) return;
-  const uint32_t dim = shape_.head_dim;
-  if (permutation_ != nullptr) {
-    for (uint32_t i = 0; i < count; ++i) Permute(rows + size_t{i} * dim, /*back=*/false);
-  }
-  for (uint32_t begin = 0; begin < dim;) {
-    const uint32_t part = std::bit_floor(dim - begin);
-    rotation_.rotate({rows + begin, count, dim, part}, factors_ + begin);
-    if (part != dim) {
-      const float factor = std::sqrt(static_cast<float>(dim) / static_cast<float>(part));
-      for (uint32_t i = 0; i < count; ++i) ops_.scale(rows + size_t{i} * dim + begin, part, factor);
-    }
-    begin += part;
-  }
-}
-
-void TileTransform::RotateBack(float* rows, uint32_t count) const {
-  const uint32_t dim = shape_.head_dim;
-  for (uint32_t begin = 0; begin < dim;) {
-    const uint32_t part = std::bit_floor(dim - begin);
-    rotation_.rotate_back({rows + begin, count, dim, part}, factors_back_ + begin);
-    begin += part;
-  }
-  if (permutation_ == nullptr) return;
-  for (uint32_t i = 0; i < count; ++i) Permute(rows + size_t{i} * dim, /*back=*/true);
+  if (rotate_) workspace_.rotation.Rotate(context_.isa, rows, count);
 }
 
 void TileTransform::Restore(float* rows, uint32_t begin, uint32_t count, const std::byte* mean,
                             const TargetRows& target) const {
   const uint32_t dim = shape_.head_dim;
-  if (rotate_) RotateBack(rows, count);
+  if (rotate_) workspace_.rotation.RotateBack(context_.isa, rows, count);
   const RopeTable* rope = context_.rope;
   const float* means = nullptr;
   if (centre_) {

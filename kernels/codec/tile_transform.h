@@ -1,11 +1,7 @@
 // The stages before the quantiser, and back: load as fp32, un-rotate RoPE, subtract the mean of each
-// channel, rotate by seeded signs and a Hadamard transform.
+// channel, rotate.
 //
-// Rotation of a row of D values: signs from SplitMix64 of (seed, layer), a power-of-two Hadamard
-// transform H_B on each part of D's binary decomposition, largest first (96 = 64 + 32), scaled to
-// keep every coordinate's variance equal: y = sqrt(D / B) H_B (signs x). So |y|^2 = D |x|^2, and for
-// Gaussian-like rows y / |x| has unit variance. When D is not a power of two the channels are
-// permuted first, seeded as well, so that parts share their energy.
+// Rotation: row_rotation.h's, Hadamard seeded by (seed, layer) or Haar by the seed.
 // Mean: fp16 per channel, the sum over rows in order, divided by their count; subtracted as stored.
 // Exact arithmetic of vector_ops.h: equal bits for every Isa. Thread-compatible: one per tile.
 #pragma once
@@ -13,15 +9,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/codec/rotation_ops.h"
-#include "kernels/codec/seeded_word.h"
 #include "kernels/codec/tile_codec.h"
 
 namespace larder {
 
 class TileTransform {
  public:
-  // `context` and `workspace` outlive it. Uses workspace.words and .factors.
+  // `context` and `workspace` outlive it. Uses workspace.rotation and, for means, .scratch.
   TileTransform(const TileContext& context, TileShape shape, Workspace& workspace);
 
   // Bytes of the stored mean, at the start of an encoded tile; 0 without centring.
@@ -45,20 +39,13 @@ class TileTransform {
  private:
   // The common case, in which rows are turned as they are loaded and stored.
   bool TurnsWholeBf16Rows() const;
-  void PrepareRotation();
-  void RotateBack(float* rows, uint32_t count) const;
-  void Permute(float* row, bool back) const;
 
   const TileContext& context_;
   const TileShape shape_;
   Workspace& workspace_;
   const VectorOps& ops_;
-  const RotationOps& rotation_;
   const bool centre_;
   const bool rotate_;
-  const float* factors_ = nullptr;         // 1 or -1 per channel
-  const float* factors_back_ = nullptr;    // the same over the length that the rotation gives
-  const uint32_t* permutation_ = nullptr;  // new channel -> old channel; null for powers of two
 };
 
 }  // namespace larder

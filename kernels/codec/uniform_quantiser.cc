@@ -48,7 +48,8 @@ const Level& LevelOf(const CodecParams& params) {
 
 bool UniformQuantiser::Accepts(const CodecParams& params, TileShape) const {
   return params.bits >= kBitsMin && params.bits <= kBitsMax && params.variant == 0 &&
-         params.group == 0 && params.boosted == 0 && (params.transform & kTransformRotate) != 0;
+         params.group == 0 && params.boosted == 0 &&
+         (params.transform & (kTransformRotate | kTransformHaar)) != 0;
 }
 
 uint64_t UniformQuantiser::SideBytes(const CodecParams&, TileShape shape) const {

@@ -16,6 +16,11 @@ namespace larder {
 enum class ScaleLocation : uint8_t { kUnspecified = 0, kNone = 1, kInBlock = 2, kInModel = 3 };
 enum class RopePairing : uint8_t { kUnspecified = 0, kNone = 1, kHalf = 2, kInterleaved = 3 };
 
+// As codecs number it: 0 none, 1 halves, 2 interleaved.
+constexpr uint8_t RopePairingCode(RopePairing pairing) {
+  return pairing == RopePairing::kHalf ? 1 : pairing == RopePairing::kInterleaved ? 2 : 0;
+}
+
 struct Rope {
   RopePairing pairing = RopePairing::kNone;
   double theta = 0;

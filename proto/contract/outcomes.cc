@@ -54,4 +54,22 @@ std::string_view PutOutcomeName(PutOutcome outcome) {
   return "unknown";
 }
 
+std::string_view FidelityName(Fidelity fidelity) {
+  switch (fidelity) {
+    case Fidelity::kUnspecified:
+      return "unspecified";
+    case Fidelity::kReduced:
+      return "reduced";
+    case Fidelity::kCompact:
+      return "compact";
+    case Fidelity::kBalanced:
+      return "balanced";
+    case Fidelity::kNear:
+      return "near";
+    case Fidelity::kExact:
+      return "exact";
+  }
+  return "unknown";
+}
+
 }  // namespace larder

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/format/kv_layout.h"
+
 namespace larder {
 
 enum class MissReason : uint8_t {
@@ -52,5 +54,6 @@ constexpr MissReason MissReasonFromWire(int value) {
 // "unknown" outside the enum.
 std::string_view MissReasonName(MissReason reason);
 std::string_view PutOutcomeName(PutOutcome outcome);
+std::string_view FidelityName(Fidelity fidelity);
 
 }  // namespace larder

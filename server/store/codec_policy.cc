@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
+#include "proto/contract/outcomes.h"
 #include "server/base/check.h"
 
 namespace larder::server {
@@ -23,43 +24,15 @@ uint16_t EdgeLayersOf(const SpaceCodec& space, const CodecPlan& plan) {
   return FidelityOf(plan) < Fidelity::kNear ? space.edge_layers : 0;
 }
 
-std::string_view NameOf(Fidelity fidelity) {
-  switch (fidelity) {
-    case Fidelity::kExact:
-      return "exact";
-    case Fidelity::kNear:
-      return "near";
-    case Fidelity::kBalanced:
-      return "balanced";
-    default:
-      return "compact";
-  }
-}
-
 }  // namespace
 
 RopeParams RopeParamsOf(const Rope& rope) {
-  RopeParams params;
-  params.rotary_dim = static_cast<uint16_t>(std::min<uint32_t>(rope.rotary_dim, 0xFFFF));
-  params.theta = rope.theta;
-  params.scaling_factor = static_cast<float>(rope.scaling_factor);
-  params.attention_factor = static_cast<float>(rope.attention_factor);
-  if (rope.scaling.empty() || rope.scaling == "none") {
-    params.scaling_factor = 1;
-  } else if (rope.scaling == "linear") {
-    params.scaling = RopeScaling::kLinear;
-  } else if (rope.scaling == "ntk") {
-    params.scaling = RopeScaling::kNtk;
-  } else if (rope.scaling == "llama3") {
-    params.scaling = RopeScaling::kLlama3;
-  } else {
-    return {};
-  }
-  // Engines that do not use a factor may leave it at 0.
-  if (params.attention_factor == 0) params.attention_factor = 1;
-  if (rope.pairing == RopePairing::kHalf) params.pairing = 1;
-  if (rope.pairing == RopePairing::kInterleaved) params.pairing = 2;
-  return params;
+  return RopeParamsOf(RopeDescription{.pairing = RopePairingCode(rope.pairing),
+                                      .rotary_dim = rope.rotary_dim,
+                                      .theta = rope.theta,
+                                      .scaling = rope.scaling,
+                                      .scaling_factor = rope.scaling_factor,
+                                      .attention_factor = rope.attention_factor});
 }
 
 CodecPolicy::CodecPolicy(const Config& config)
@@ -72,6 +45,14 @@ CodecPolicy::CodecPolicy(const Config& config)
   for (const auto& [model, plan] : *pairs) {
     plan_by_model_.emplace_back(model, Parsed(plan));
   }
+  const auto rows = ParseLayerPlans(config.codec_layers);
+  LARDER_CHECK(rows.has_value());
+  for (const LayerPlanRow& row : *rows) {
+    layer_plans_.emplace_back(row.model, LayerPlan{row.first, row.last, Parsed(row.plan)});
+  }
+  // The first row that names a layer counts: models before all.
+  std::stable_partition(layer_plans_.begin(), layer_plans_.end(),
+                        [](const auto& row) { return !row.first.empty(); });
 }
 
 SpaceCodec CodecPolicy::Of(const Manifest& manifest, const LayerGroup& group) const {
@@ -86,6 +67,9 @@ SpaceCodec CodecPolicy::Of(const Manifest& manifest, const LayerGroup& group) co
   codec.recipe.edge_plan = Parsed(kEdgePlan);
   if (group.layers > 2u * edge_layers_) codec.edge_layers = edge_layers_;
   codec.recipe.edge_layers = EdgeLayersOf(codec, codec.recipe.plan);
+  for (const auto& [model, plan] : layer_plans_) {
+    if (model.empty() || model == manifest.model) codec.recipe.layer_plans.push_back(plan);
+  }
   return codec;
 }
 
@@ -97,11 +81,13 @@ absl::StatusOr<BlockRecipe> CodecPolicy::RecipeFor(const SpaceCodec& space,
   if (!plan) return InvalidField("open.codec", plan_name, why);
   const Fidelity fidelity = FidelityOf(*plan);
   if (fidelity < space.fidelity_floor) {
-    return CodecBelowFloor(plan_name, NameOf(fidelity), NameOf(space.fidelity_floor));
+    return CodecBelowFloor(plan_name, FidelityName(fidelity), FidelityName(space.fidelity_floor));
   }
   BlockRecipe recipe = space.recipe;
   recipe.plan = *std::move(plan);
   recipe.edge_layers = EdgeLayersOf(space, recipe.plan);
+  std::erase_if(recipe.layer_plans,
+                [&](const LayerPlan& row) { return FidelityOf(row.plan) < fidelity; });
   return recipe;
 }
 

@@ -35,18 +35,20 @@ class CodecPolicy {
 
   // The space's recipe with another plan; an empty name is the space's own. INVALID_ARGUMENT for an
   // unknown name, FAILED_PRECONDITION for one below the space's floor.
+  //
+  // Layers with a plan of their own keep it, unless the put's is of a higher fidelity.
   static absl::StatusOr<BlockRecipe> RecipeFor(const SpaceCodec& space, std::string_view plan_name);
 
  private:
   CodecPlan plan_;
   std::vector<std::pair<std::string, CodecPlan>> plan_by_model_;
+  std::vector<std::pair<std::string, LayerPlan>> layer_plans_;  // by model; empty: every model
   Fidelity fidelity_min_;
   uint16_t sinks_;
   uint16_t edge_layers_;
 };
 
-// The rotation of a manifest in the form that codecs use. Scalings that they do not know (yarn) count
-// as no rotation: keys are then centred as they are.
+// The rotation of a manifest in the form that codecs use.
 RopeParams RopeParamsOf(const Rope& rope);
 
 }  // namespace larder::server

@@ -44,17 +44,6 @@ std::string_view MessageOf(PutOutcome outcome) {
   }
 }
 
-// Scatters bytes over the front of the spans; returns how many.
-size_t CopyInto(const ByteSpans& spans, std::span<const std::byte> bytes) {
-  size_t copied = 0;
-  for (size_t i = 0; copied < bytes.size(); ++i) {
-    const size_t step = std::min(spans[i].size(), bytes.size() - copied);
-    std::memcpy(spans[i].data(), bytes.data() + copied, step);
-    copied += step;
-  }
-  return copied;
-}
-
 }  // namespace
 
 IngestSession::IngestSession(const IngestParts& parts, const SpaceEntry& space, uint32_t count)
@@ -299,7 +288,7 @@ void IngestSession::Complete() {
   ArrivingBlock& block = *arriving_;
   if (!block.settled) {
     const FrameFault fault = block.verifier ? block.verifier->Finish() : FrameFault::kTooShort;
-    if (fault == FrameFault::kNone && block.encode) Encode();
+    if (fault == FrameFault::kNone) block.encode ? Encode() : TryStreams();
     if (fault != FrameFault::kNone) {
       Settle(OutcomeOf(fault), FrameFaultText(fault));
     } else if (!block.settled) {
@@ -330,20 +319,41 @@ void IngestSession::Encode() {
   }
   const auto start = std::chrono::steady_clock::now();
   FaultAt("put.encode");
-  const EncodedBlock encoded = coders_.Take()->Encode(
+  const CoderPool::Loan coder = coders_.Take();
+  const EncodedParts encoded = coder->EncodeParts(
       recipe_, block.frame.identity(), block.frame.shape(), {raw, raw_bytes}, raw_header.root);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   metrics_.CountEncode(encoded.coded_streams, encoded.fallback_streams, seconds.count());
-  if (encoded.frame.empty() || FrameView::Parse(encoded.frame, &block.frame) != FrameFault::kNone) {
+  if (encoded.header.empty() ||
+      FrameView::Parse(encoded.header, &block.frame) != FrameFault::kNone) {
     Settle(PutOutcome::kInvalid, "the block does not fit a frame in its encoded form");
     return;
   }
-  block.slab = blocks_.Reserve(space_, encoded.frame.size());
+  block.slab = blocks_.Reserve(space_, encoded.header.size() + encoded.payload.size());
   if (!block.slab) {
     Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
     return;
   }
-  CopyInto(block.slab.spans(), encoded.frame);
+  // The one copy of the encoded bytes: how many there are was not known before.
+  CopyInto(block.slab.spans(), encoded.header);
+  CopyInto(Behind(block.slab.spans(), encoded.header.size()), encoded.payload);
+}
+
+// Checksums say that a client's frame arrived as it was sent, not that its streams decode: those of codecs
+// whose size varies are tried, so that no reader ever meets one that does not.
+void IngestSession::TryStreams() {
+  const ArrivingBlock& block = *arriving_;
+  if (!HasVaryingStreams(block.frame)) return;
+  const CoderPool::Loan coder = coders_.Take();
+  std::vector<std::byte> gathered;
+  for (size_t i = 0; i < block.frame.streams().size(); ++i) {
+    const StreamEntry& stream = block.frame.streams()[i];
+    gathered.resize(stream.bytes);
+    CopyOut(Behind(block.spans, stream.offset), gathered);
+    if (coder->IsWellFormed(block.frame, i, gathered)) continue;
+    Settle(PutOutcome::kCorrupt, absl::StrCat("stream ", i, " does not decode; encode it again"));
+    return;
+  }
 }
 
 void IngestSession::Settle(PutOutcome outcome, std::string_view message) {

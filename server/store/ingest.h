@@ -112,6 +112,7 @@ class IngestSession {
   bool MakeRoom();
   void Encode();
   absl::Status Receive(uint32_t index, uint64_t bytes);
+  void TryStreams();
   void Land(std::span<const std::byte> piece);
   void Verify(std::span<const std::byte> landed);
   void Complete();

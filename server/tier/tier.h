@@ -7,13 +7,11 @@
 #include <span>
 #include <utility>
 
-#include "absl/container/inlined_vector.h"
 #include "server/base/tier_usage.h"
 #include "server/memory/slab_allocator.h"
+#include "server/tier/byte_spans.h"
 
 namespace larder::server {
-
-using ByteSpans = absl::InlinedVector<std::span<std::byte>, 4>;
 
 // Thread-safe.
 class Tier {

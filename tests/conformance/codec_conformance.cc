@@ -39,10 +39,12 @@ class CodecConformanceTest : public testing::TestWithParam<Case> {
 
 constexpr uint32_t kHeadDims[] = {64, 80, 96, 128, 256, 576};
 constexpr uint32_t kTokens[] = {1, 33, 128};
-constexpr uint8_t kTransforms[] = {0, kTransformCentre, kTransformAll};
+constexpr uint8_t kTransforms[] = {
+    0, kTransformCentre, kTransformUnrope | kTransformCentre | kTransformRotate, kTransformHaar};
 
 CodecParams WithTransform(const StreamCodec& codec, uint8_t transform) {
   CodecParams params = codec.params;
+  if ((transform & kTransformHaar) != 0) params.transform &= ~kTransformRotate;
   params.transform |= transform;
   if ((params.transform & kTransformUnrope) != 0) {
     params.rope_pairing = 1;

@@ -114,6 +114,65 @@ TEST_P(CodecRoundTripTest, EveryPresetReturnsWhatItsDecoderMakes) {
   }
 }
 
+TEST_P(CodecRoundTripTest, TheClientEncodesToTheServersBytes) {
+  uint64_t number = 1'000;
+  for (const char* plan : {"fp8", "balanced", "compact", "lossless", "q8q4"}) {
+    for (const uint64_t token_begin : {uint64_t{0}, uint64_t{kTokens} * 7}) {
+      std::vector<std::vector<std::byte>> headers, blocks;
+      const auto raw = GaussianRaw(number, raw_bytes);
+      for (const EncodeAt at : {EncodeAt::kServer, EncodeAt::kClient}) {
+        PutBlock block;
+        block.hash.size = 8;
+        std::memcpy(block.hash.bytes.data(), &++number, 8);
+        block.token_begin = token_begin;
+        block.raw = raw;
+        block.raw_bytes = raw_bytes;
+        PutOptions put;
+        put.codec = plan;
+        put.encode_at = at;
+        const auto stored = client->Put(space, {&block, 1}, put);
+        ASSERT_TRUE(stored.ok()) << stored.status();
+        ASSERT_EQ(stored->front().outcome, PutOutcome::kStored) << stored->front().message;
+        // Whoever encodes, it is the same block.
+        put.encode_at = at == EncodeAt::kServer ? EncodeAt::kClient : EncodeAt::kServer;
+        EXPECT_EQ(client->Put(space, {&block, 1}, put)->front().outcome,
+                  PutOutcome::kAlreadyPresent);
+        blocks.emplace_back(raw_bytes);
+        const GetBlock wanted{block.hash, blocks.back()};
+        GetOptions get;
+        get.keep_frame_header = true;
+        const auto got = client->Get(space, {&wanted, 1}, get);
+        ASSERT_TRUE(got.ok() && got->front().hit) << plan;
+        headers.push_back(got->front().frame_header);
+      }
+      EXPECT_EQ(blocks[0], blocks[1]) << plan;
+      FrameView views[2];
+      ASSERT_EQ(FrameView::Parse(headers[0], &views[0]), FrameFault::kNone);
+      ASSERT_EQ(FrameView::Parse(headers[1], &views[1]), FrameFault::kNone);
+      ASSERT_EQ(views[0].streams().size(), views[1].streams().size());
+      for (size_t i = 0; i < views[0].streams().size(); ++i) {
+        EXPECT_EQ(std::memcmp(&views[0].streams()[i], &views[1].streams()[i], sizeof(StreamEntry)),
+                  0)
+            << plan << " stream " << i;  // its codec, its size and its checksum
+      }
+    }
+  }
+}
+
+TEST_P(CodecRoundTripTest, TheClientEncodesByAPlanThatItKnows) {
+  PutBlock block;
+  block.hash.size = 1;
+  block.raw = GaussianRaw(1, raw_bytes);
+  block.raw_bytes = raw_bytes;
+  PutOptions put;
+  put.encode_at = EncodeAt::kClient;
+  for (const char* plan : {"", "fp9"}) {
+    put.codec = plan;
+    EXPECT_EQ(client->Put(space, {&block, 1}, put).status().code(),
+              absl::StatusCode::kInvalidArgument);
+  }
+}
+
 TEST_P(CodecRoundTripTest, APlanThatIsUnknownOrBelowTheFloorIsATypedError) {
   PutBlock block;
   block.hash.size = 1;

@@ -49,7 +49,9 @@ struct Fp8Tile {
     const uint32_t dim = tile.dim(), chunks = dim / kChunk;
     part.cta.Each([&](unsigned thread) {
       if (thread != 0) return;
-      if (BitsOf(scale) >= 0x7F800000u) part.bad[thread] = true;
+      if (BitsOf(scale) >= 0x7F800000u || !Fp8ScaleHolds(tile.run.params.transform, scale)) {
+        part.bad[thread] = true;
+      }
       StoreWord(Words4{{BitsOf(scale), 0, 0, 0}}, tile.codes());
     });
     uint8_t* codes = tile.codes() + kFp8ScaleBytes;
@@ -76,7 +78,8 @@ struct Fp8Tile {
   LARDER_HOST_DEVICE static void Decode(const DecodePart<Cta>& part, const Shared&) {
     const Tile& tile = part.tile;
     const uint32_t dim = tile.dim(), chunks = dim / kChunk;
-    const float scale = FloatOfBits(LoadWord<uint32_t>(tile.codes()));
+    float scale = FloatOfBits(LoadWord<uint32_t>(tile.codes()));
+    if (!Fp8ScaleHolds(tile.run.params.transform, scale)) scale = 0;
     const uint8_t* codes = tile.codes() + kFp8ScaleBytes;
     for (uint32_t at = part.range.begin; at < part.range.end; at += PortionRows(dim)) {
       const uint32_t count = LeastOf(PortionRows(dim), part.range.end - at);

@@ -17,6 +17,7 @@ namespace {
 constexpr uint64_t AlignTable(uint64_t bytes) { return (bytes + 15) / 16 * 16; }
 
 bool OnDevice(CodecId id, const CodecParams& params) {
+  if ((params.transform & kTransformHaar) != 0) return false;
   switch (id) {
     case CodecId::kFp8:
     case CodecId::kGgml:

@@ -35,13 +35,7 @@ std::vector<uint8_t> Encoded(const RandomTile& tile, const CodecParams& params) 
 }
 
 std::vector<uint16_t> RoundTrip(const RandomTile& tile, const CodecParams& params) {
-  const std::vector<uint8_t> in = Encoded(tile, params);
-  const TileContext context{params, tile.dtype};
-  Workspace workspace;
-  std::vector<uint16_t> decoded(tile.elements.size());
-  EXPECT_TRUE(Codec().Decode(context, tile.shape, std::as_bytes(std::span(in)), workspace,
-                             TargetOf(decoded, tile.shape)));
-  return decoded;
+  return RoundTripOf(Codec(), tile, params);
 }
 
 double ErrorOf(const RandomTile& tile, const CodecParams& params) {

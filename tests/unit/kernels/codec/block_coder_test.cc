@@ -130,6 +130,30 @@ TEST(BlockCoderTest, TailsAndEdgeLayersFollowTheRecipe) {
   EXPECT_EQ(Parsed(block.frame).fidelity(), Fidelity::kNear);
 }
 
+TEST(BlockCoderTest, LayersMayHavePlansOfTheirOwn) {
+  const KvShape shape = AttentionShape();  // layers 2 to 4
+  const auto raw = GaussianBlock(shape, 4);
+  BlockRecipe recipe = RecipeOf("fp8");
+  std::string why;
+  recipe.edge_layers = 1;
+  recipe.edge_plan = *ParsePlan("e5m2", &why);
+  recipe.layer_plans = {{0, 2, *ParsePlan("raw", &why)}, {2, 3, *ParsePlan("q4_0", &why)}};
+  BlockCoder coder;
+  const auto block = coder.Encode(recipe, IdentityAt(64), shape, raw);
+  EXPECT_EQ(block.coded_streams, 4u);
+  const FrameView view = Parsed(block.frame);
+  const auto id = [&](size_t stream) {
+    return ReadDescriptor(view.descriptors()[view.streams()[stream].descriptor])->id;
+  };
+  EXPECT_EQ(id(0), CodecId::kRaw);   // layer 2: the first row
+  EXPECT_EQ(id(2), CodecId::kGgml);  // layer 3: the second
+  EXPECT_EQ(id(4), CodecId::kFp8);   // layer 4: the edge
+  recipe = RecipeOf("raw");
+  EXPECT_FALSE(BlockCoder::WouldCode(recipe, shape, 40, 64));
+  recipe.layer_plans = {{4, 4, *ParsePlan("fp8", &why)}};
+  EXPECT_TRUE(BlockCoder::WouldCode(recipe, shape, 40, 64));
+}
+
 TEST(BlockCoderTest, ValuesThatCanNotBeCodedStayRawAndAreCounted) {
   const KvShape shape = AttentionShape();
   auto raw = GaussianBlock(shape, 5);

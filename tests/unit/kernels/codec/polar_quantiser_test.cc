@@ -34,12 +34,7 @@ std::vector<std::byte> Encoded(const RandomTile& tile, const CodecParams& params
 }
 
 std::vector<uint16_t> RoundTrip(const RandomTile& tile, const CodecParams& params) {
-  const TileContext context{params, tile.dtype};
-  Workspace workspace;
-  std::vector<uint16_t> decoded(tile.elements.size());
-  EXPECT_TRUE(Codec().Decode(context, tile.shape, Encoded(tile, params), workspace,
-                             TargetOf(decoded, tile.shape)));
-  return decoded;
+  return RoundTripOf(Codec(), tile, params);
 }
 
 TEST(PolarQuantiserTest, HasTheErrorOfGaussianRows) {

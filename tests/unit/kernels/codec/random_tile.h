@@ -1,6 +1,8 @@
 // Seeded tiles for codec tests: Gaussian values, with outlier channels when asked, as bf16 or fp16.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <cstdint>
 #include <random>
@@ -50,6 +52,21 @@ inline TargetRows TargetOf(std::vector<uint16_t>& elements, TileShape shape) {
   rows.base = reinterpret_cast<std::byte*>(elements.data());
   rows.token_stride = static_cast<ptrdiff_t>(shape.head_dim) * 2;
   return rows;
+}
+
+// What the codec's decoder makes of the tile's encoding.
+inline std::vector<uint16_t> RoundTripOf(const TileCodec& codec, const RandomTile& tile,
+                                         const CodecParams& params) {
+  EXPECT_TRUE(codec.Accepts(params, tile.shape));
+  const TileContext context{params, tile.dtype};
+  Workspace workspace;
+  std::vector<std::byte> out(codec.BytesMax(params, tile.shape));
+  const auto bytes = codec.Encode(context, tile.shape, tile.source(), workspace, out.data());
+  EXPECT_TRUE(bytes.has_value());
+  out.resize(bytes.value_or(0));
+  std::vector<uint16_t> decoded(tile.elements.size());
+  EXPECT_TRUE(codec.Decode(context, tile.shape, out, workspace, TargetOf(decoded, tile.shape)));
+  return decoded;
 }
 
 // Sum of squared errors over sum of squares.

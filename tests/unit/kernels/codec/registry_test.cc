@@ -52,13 +52,23 @@ TEST(RegistryTest, ReadsModifiersAndSlashes) {
   std::string why;
   const auto plan = ParsePlan("e4m3+centre+rotate/e5m2", &why);
   ASSERT_TRUE(plan) << why;
-  EXPECT_EQ(plan->key.params.transform, kTransformAll);
+  EXPECT_EQ(plan->key.params.transform, kTransformUnrope | kTransformCentre | kTransformRotate);
   EXPECT_EQ(plan->value.params.transform, 0);
   EXPECT_NE(plan->key.params.variant, plan->value.params.variant);
   const auto both = ParsePlan("e4m3+centre+rotate", &why);
   ASSERT_TRUE(both) << why;
-  EXPECT_EQ(both->key.params.transform, kTransformAll);
+  EXPECT_EQ(both->key.params.transform, kTransformUnrope | kTransformCentre | kTransformRotate);
   EXPECT_EQ(both->value.params.transform, kTransformRotate);
+}
+
+TEST(RegistryTest, TakesADenseRotationInPlaceOfTheOther) {
+  std::string why;
+  const auto plan = ParsePlan("turbo3+haar+centre/q4_0+haar", &why);
+  ASSERT_TRUE(plan) << why;
+  EXPECT_EQ(plan->key.params.transform, kTransformUnrope | kTransformCentre | kTransformHaar);
+  EXPECT_EQ(plan->value.params.transform, kTransformHaar);
+  const TileCodec& codec = *FindTileCodec(plan->key.id);
+  EXPECT_FALSE(codec.Accepts(plan->value.params, {32, 576}));  // too wide to build
 }
 
 TEST(RegistryTest, SaysWhatItDoesNotKnow) {

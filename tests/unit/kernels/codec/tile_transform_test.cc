@@ -84,11 +84,5 @@ TEST(TileTransformTest, CentringRefusesMeansBeyondHalfPrecision) {
   EXPECT_FALSE(stage.Centre(rows.data(), mean.data()));
 }
 
-TEST(SeededWordTest, IsSplitMix64) {
-  // First outputs of SplitMix64 with state 1234567, as its authors' program prints them.
-  EXPECT_EQ(SeededWord(1234567, 0), 6457827717110365317ull);
-  EXPECT_EQ(SeededWord(1234567, 1), 3203168211198807973ull);
-}
-
 }  // namespace
 }  // namespace larder

@@ -28,14 +28,7 @@ CodecParams Params(uint8_t bits, uint64_t seed = 5) {
 }
 
 std::vector<uint16_t> RoundTrip(const RandomTile& tile, const CodecParams& params) {
-  const TileContext context{params, tile.dtype};
-  Workspace workspace;
-  std::vector<std::byte> out(Codec().BytesMax(params, tile.shape));
-  const auto bytes = Codec().Encode(context, tile.shape, tile.source(), workspace, out.data());
-  EXPECT_TRUE(bytes.has_value());
-  std::vector<uint16_t> decoded(tile.elements.size());
-  EXPECT_TRUE(Codec().Decode(context, tile.shape, out, workspace, TargetOf(decoded, tile.shape)));
-  return decoded;
+  return RoundTripOf(Codec(), tile, params);
 }
 
 // Mean and variance of <q, x'> / (|q| |x|) for queries q with the cosine `cosine` to their row.

@@ -32,6 +32,7 @@ TEST(CodecPolicyTest, StoresNearExactlyUnlessToldOtherwise) {
   EXPECT_EQ(codec.recipe.edge_layers, 0);
   EXPECT_EQ(codec.recipe.full_tokens, 32u);
   EXPECT_EQ(codec.recipe.rope.pairing, 1);
+  EXPECT_EQ(codec.recipe.rope.rotary_dim, 64);
 }
 
 TEST(CodecPolicyTest, GivesAModelItsOwnPlan) {
@@ -69,26 +70,38 @@ TEST(CodecPolicyTest, KeepsTheEdgesOfLowerPlansThatAPutAsksFor) {
   EXPECT_EQ(CodecPolicy::RecipeFor(CodecOf(config, "any", 4), "balanced")->edge_layers, 0);
 }
 
-TEST(CodecPolicyTest, KnowsTheRotationsThatCodecsKnow) {
-  EXPECT_EQ(RopeParamsOf({.pairing = RopePairing::kNone}).pairing, 0);
-  EXPECT_EQ(RopeParamsOf({.pairing = RopePairing::kInterleaved, .theta = 1e4}).pairing, 2);
-  const RopeParams llama3 = RopeParamsOf({.pairing = RopePairing::kHalf,
-                                          .theta = 5e5,
-                                          .rotary_dim = 128,
-                                          .scaling = "llama3",
-                                          .scaling_factor = 8});
-  EXPECT_EQ(llama3.scaling, RopeScaling::kLlama3);
-  EXPECT_EQ(llama3.scaling_factor, 8.0f);
-  const RopeParams yarn =
-      RopeParamsOf({.pairing = RopePairing::kHalf, .theta = 1e4, .scaling = "yarn"});
-  EXPECT_EQ(yarn.pairing, 0);
-}
-
 TEST(CodecPolicyTest, ReadsModelPlansOrSaysNo) {
   EXPECT_EQ(ParseModelPlans("")->size(), 0u);
   EXPECT_EQ(ParseModelPlans("a=raw,b/c=fp8")->size(), 2u);
   for (const char* bad : {"a", "=raw", "a=", "a=raw,", "a=raw,a=fp8", "a=unknown"}) {
     EXPECT_FALSE(ParseModelPlans(bad)) << bad;
+  }
+}
+
+TEST(CodecPolicyTest, GivesLayersTheirOwnPlansAndAModelsBeforeAll) {
+  Config config;
+  config.codec = "balanced";
+  config.codec_layers = "0-1+30=raw,org/small/1-2=compact,other/0=fp8";
+  EXPECT_TRUE(CodecOf(config, "third").recipe.layer_plans.size() == 2);
+  const SpaceCodec small = CodecOf(config, "org/small");
+  ASSERT_EQ(small.recipe.layer_plans.size(), 3u);
+  EXPECT_EQ(small.recipe.layer_plans[0].plan.name, "compact");
+  EXPECT_EQ(small.recipe.layer_plans[0].first, 1u);
+  EXPECT_EQ(small.recipe.layer_plans[1].plan.name, "raw");
+  EXPECT_EQ(small.recipe.layer_plans[2].last, 30u);
+  // A put of a higher fidelity than a layer's plan takes that layer too, no other.
+  const BlockRecipe higher = CodecPolicy::RecipeFor(small, "fp8").value();
+  ASSERT_EQ(higher.layer_plans.size(), 2u);
+  EXPECT_EQ(higher.layer_plans[0].plan.name, "raw");
+}
+
+TEST(CodecPolicyTest, ReadsLayerPlansOrSaysNo) {
+  EXPECT_EQ(ParseLayerPlans("")->size(), 0u);
+  EXPECT_EQ(ParseLayerPlans("0=raw,1-3+7=q8_0/q4_0,a/b/0-1=fp8")->size(), 4u);
+  EXPECT_EQ(ParseLayerPlans("a/b/0-1=fp8")->front().model, "a/b");
+  for (const char* bad : {"raw", "=raw", "0=", "0=raw,", "1-0=raw", "a=raw", "/0=raw",
+                          "0=raw,0=fp8", "0-5=raw,3=fp8", "0=unknown", "-1=raw", "99999999=raw"}) {
+    EXPECT_FALSE(ParseLayerPlans(bad)) << bad;
   }
 }
 

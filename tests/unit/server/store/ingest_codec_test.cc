@@ -109,6 +109,34 @@ TEST_F(IngestCodecTest, StoresRawFramesByTheModelsPlan) {
   EXPECT_NE(metrics_text.find("larder_encode_coded_streams_total 4"), std::string::npos);
 }
 
+// Checksums hold, yet no reader could decode it.
+TEST_F(IngestCodecTest, RefusesEncodedFramesWhoseStreamsDoNotDecode) {
+  BlockCoder coder;
+  BlockRecipe recipe = space->codec.recipe;
+  std::string why;
+  recipe.plan = *ParsePlan("lossless", &why);
+  recipe.full_tokens = 0;
+  const Bytes raw = Values(1);
+  const Bytes good = coder.Encode(recipe, Identity(1, 0), space->shape, raw).frame;
+  FrameView view;
+  ASSERT_EQ(FrameView::Parse(good, &view), FrameFault::kNone);
+  Bytes payload(good.begin() + view.header().header_bytes, good.end());
+  const StreamEntry& last = view.streams().back();
+  for (size_t i = last.bytes / 2; i < last.bytes; ++i) {
+    payload[last.offset - view.header().header_bytes + i] ^= std::byte{0x55};
+  }
+  std::vector<FrameStream> streams;
+  for (const StreamEntry& stream : view.streams()) {
+    streams.push_back({stream.descriptor, stream.bytes});
+  }
+  Bytes bad = BuildFrameHeader(Identity(1, 0), space->shape,
+                               {view.fidelity(), view.descriptors(), streams, payload, {}});
+  ASSERT_FALSE(bad.empty());
+  bad.insert(bad.end(), payload.begin(), payload.end());
+  EXPECT_EQ(PutAs("", bad).outcome, PutOutcome::kCorrupt);
+  EXPECT_EQ(PutAs("", good).outcome, PutOutcome::kStored);
+}
+
 TEST_F(IngestCodecTest, AnswersAsExactPutsDo) {
   const Bytes frame = RawFrame(1, 0, Values(1));
   EXPECT_EQ(PutAs("", frame).outcome, PutOutcome::kStored);

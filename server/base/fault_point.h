@@ -28,7 +28,14 @@ inline constexpr std::string_view kFaultPoints[] = {
     // memory of a tier is taken or given back; a block leaves the index
     "slab.reserve", "slab.free", "block.removed",
     // a block is pinned to be read; a lease is about to hold a chain; retention changes; an operator evicts
-    "get.pin", "lookup.lease", "retain", "evict"};
+    "get.pin", "lookup.lease", "retain", "evict",
+    // SSD: a read or a write has ended (bytes of a read may be flipped); a sync begins; a record is placed; a
+    // segment is opened, reclaimed, given back; the file grows; names are committed; a start looks for records
+    "ssd.read", "ssd.write", "ssd.sync", "ssd.place", "ssd.segment", "ssd.reclaim", "ssd.retire",
+    "ssd.grow", "catalog.commit", "catalog.committed", "ssd.recover",
+    // between the tiers: a copy to SSD begins, and has ended; a frame from SSD is read, and copied to
+    // memory; a restart has found a block
+    "migrate.write", "migrate.written", "get.ssd", "migrate.promote", "restore.block"};
 inline constexpr size_t kFaultPointCount = std::size(kFaultPoints);
 
 // A place of kFaultPoints.

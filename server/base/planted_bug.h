@@ -19,6 +19,12 @@ inline constexpr std::string_view kPlantedBugs[] = {
     "put.conflict_ignored",       // other bytes under a stored key count as the same
     "index.evict_parent",         // a parent goes before its child
     "evict.keeps_blocks",         // an operator's removal does nothing
+    "ssd.name_before_data",       // a write counts as done that never was
+    "ssd.checksum_skipped",       // what is read from SSD is handed out unverified
+    "ssd.commit_forgotten",       // names are not written to the catalog
+    "ssd.ack_before_write",       // durable is acknowledged before anything is written
+    "ssd.reclaim_drops_wanted",   // reclaim erases what its owner wants to keep
+    "put.durable_unwaited",       // durable is acknowledged when the block is in memory
     "retain.expiry_ignored",      // a TTL never comes due
 };
 inline constexpr size_t kPlantedBugCount = std::size(kPlantedBugs);

@@ -4,7 +4,9 @@
 #include <future>
 
 #include "proto/contract/errors.h"
+#include "server/base/fault_point.h"
 #include "server/base/log.h"
+#include "server/base/planted_bug.h"
 
 namespace larder::server {
 namespace {
@@ -161,7 +163,11 @@ void Committer::Commit(Changes changes) {
     const WriteBudget::Day today = parts_.budget.Today();
     batch.PutNumber("written_day", today.day);
     batch.PutNumber("written_bytes", today.bytes);
-    status = parts_.catalog.Commit(batch, /*sync=*/!effects.named.empty());
+    FaultAt("catalog.commit");
+    if (!PlantedBug("ssd.commit_forgotten")) {
+      status = parts_.catalog.Commit(batch, /*sync=*/!effects.named.empty());
+    }
+    FaultAt("catalog.committed");
   }
   overlay_.clear();
   if (!status.ok()) {

@@ -6,7 +6,9 @@
 #include <stop_token>
 #include <utility>
 
+#include "server/base/fault_point.h"
 #include "server/base/log.h"
+#include "server/base/planted_bug.h"
 
 namespace larder::server {
 namespace {
@@ -69,16 +71,18 @@ std::shared_ptr<Device::OpenQueue> Device::CurrentQueue() const {
 }
 
 void Device::Read(uint32_t segment, uint64_t offset, std::span<std::byte> into, IoDone done) {
-  IoDone tracked = Track(Kind::kRead, std::move(done));
+  IoDone tracked = Track(Kind::kRead, into, std::move(done));
   CurrentQueue()->queue->Read(PositionOf(segment, offset), into, std::move(tracked));
 }
 void Device::Write(uint32_t segment, uint64_t offset, std::span<const std::byte> from,
                    IoDone done) {
-  IoDone tracked = Track(Kind::kChange, std::move(done));
+  IoDone tracked = Track(Kind::kChange, {}, std::move(done));
+  if (PlantedBug("ssd.name_before_data")) return tracked(0);
   CurrentQueue()->queue->Write(PositionOf(segment, offset), from, std::move(tracked));
 }
 void Device::Sync(IoDone done) {
-  IoDone tracked = Track(Kind::kChange, std::move(done));
+  IoDone tracked = Track(Kind::kChange, {}, std::move(done));
+  FaultAt("ssd.sync");
   CurrentQueue()->queue->Sync(std::move(tracked));
 }
 
@@ -89,14 +93,16 @@ int Device::ReadNow(uint32_t segment, uint64_t offset, std::span<std::byte> into
   return error.get();
 }
 
-IoDone Device::Track(Kind kind, IoDone done) {
+IoDone Device::Track(Kind kind, std::span<std::byte> read, IoDone done) {
   uint64_t id = 0;
   {
     MutexLock lock(mutex_);
     id = ++next_id_;
     in_flight_.emplace_hint(in_flight_.end(), id, clock_.Now());
   }
-  return [this, id, kind, done = std::move(done)](int error) {
+  return [this, id, kind, read, done = std::move(done)](int error) {
+    const int fault = kind == Kind::kRead ? FaultBytes("ssd.read", read) : FaultAt("ssd.write");
+    if (error == 0) error = fault;
     Ended(id, kind, error);
     done(error);
   };

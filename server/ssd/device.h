@@ -75,7 +75,8 @@ class Device {
   uint64_t PositionOf(uint32_t segment, uint64_t offset) const {
     return kSegmentsBegin + IndexOf(segment) * options_.segment_bytes + offset;
   }
-  IoDone Track(Kind kind, IoDone done);
+  // `read`: what a read fills.
+  IoDone Track(Kind kind, std::span<std::byte> read, IoDone done);
   void Ended(uint64_t id, Kind kind, int error);
   void GoOffline();
   void Prober(const std::stop_token& stopped);

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "proto/contract/errors.h"
+#include "server/base/fault_point.h"
+#include "server/base/planted_bug.h"
 #include "server/ssd/segment_scan.h"
 
 namespace larder::server {
@@ -18,6 +20,7 @@ constexpr std::chrono::seconds kMoveWait{10};
 bool Reclaimer::ReclaimOne(const std::stop_token& stopped) {
   const auto victim = parts_.segments.Victim();
   if (!victim.has_value()) return false;
+  FaultAt("ssd.reclaim");
   const std::vector<SsdEntry> live = LiveRecords(*victim);
   const auto moves = std::make_shared<Moves>();
   bool emptied = parts_.devices[DeviceOf(victim->segment)]->online();
@@ -26,7 +29,7 @@ bool Reclaimer::ReclaimOne(const std::stop_token& stopped) {
     const auto batch = std::span(live).subspan(begin, std::min(kKeepBatch, live.size() - begin));
     const std::vector<bool> wanted = owner_.Keep(batch);
     for (size_t i = 0; i < batch.size(); ++i) {
-      if (i >= wanted.size() || !wanted[i]) {
+      if (i >= wanted.size() || !wanted[i] || PlantedBug("ssd.reclaim_drops_wanted")) {
         parts_.committer.Erase(batch[i].record.key, batch[i].location);
         Add(parts_.counters.records_dropped);
       } else if (emptied) {
@@ -39,6 +42,7 @@ bool Reclaimer::ReclaimOne(const std::stop_token& stopped) {
     parts_.segments.GiveBack(victim->segment);
     return false;
   }
+  FaultAt("ssd.retire");
   parts_.segments.Retire(victim->segment);
   Add(parts_.counters.segments_reclaimed);
   return true;

@@ -6,6 +6,8 @@
 
 #include "proto/contract/errors.h"
 #include "server/base/check.h"
+#include "server/base/fault_point.h"
+#include "server/base/planted_bug.h"
 
 namespace larder::server {
 namespace {
@@ -145,6 +147,7 @@ void SegmentWriter::FlushDueLogs() {
 }
 
 bool SegmentWriter::Place(const Operation& operation) {
+  FaultAt("ssd.place");
   const uint64_t record_bytes = RecordBytes(operation->frame_bytes);
   bool offline = false;
   Log* log = ChooseLog(record_bytes, operation->moved_from.has_value(), &offline);
@@ -163,6 +166,7 @@ bool SegmentWriter::Place(const Operation& operation) {
                                         : parts_.counters.payload_bytes_written,
       operation->frame_bytes);
   Add(parts_.counters.overhead_bytes_written, record_bytes - operation->frame_bytes);
+  if (PlantedBug("ssd.ack_before_write")) operation->End(operation->entry.location);
   if (!Copy(*log, operation)) operation->Fail();
   return true;
 }
@@ -196,6 +200,7 @@ bool SegmentWriter::Prepare(Log& log, uint64_t record_bytes, bool move) {
 }
 
 void SegmentWriter::OpenSegment(Log& log, const SegmentTable::Opened& opened) {
+  FaultAt("ssd.segment");
   log.segment = opened;
   log.position = 0;
   log.broken = std::make_shared<std::atomic<bool>>(false);

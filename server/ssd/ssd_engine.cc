@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
 #include "server/base/check.h"
+#include "server/base/fault_point.h"
 #include "server/base/log.h"
 #include "server/ssd/reclaimer.h"
 #include "server/ssd/scrubber.h"
@@ -168,7 +169,8 @@ bool SsdTier::Engine::Grow() {
     }
   }
   if (smallest == nullptr) return false;
-  const int error = smallest->Reserve(segments_->CountOf(smallest->index()) + 1);
+  int error = FaultAt("ssd.grow");
+  if (error == 0) error = smallest->Reserve(segments_->CountOf(smallest->index()) + 1);
   if (error != 0) {
     grow_again_ = clock_.Now() + kGrowRetry;
     if (!disk_is_small_.exchange(true)) {

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
+#include "server/base/fault_point.h"
 #include "server/base/check.h"
 #include "server/base/log.h"
 #include "server/ssd/segment_scan.h"
@@ -214,6 +215,7 @@ absl::Status SsdTier::Engine::OpenCatalog() {
 
 absl::Status SsdTier::Engine::Recover(const std::function<void(const SsdEntry&)>& visit) {
   LARDER_CHECK(!recovered_);  // called once
+  FaultAt("ssd.recover");
   absl::Status status = rebuild_ ? Rebuild() : absl::OkStatus();
   if (status.ok()) status = VisitCatalog(visit);
   if (absl::IsDataLoss(status)) {

@@ -122,6 +122,7 @@ void BlockStore::Dequeued(BlockRef block) {
 
 std::optional<BlockStore::SsdWrite> BlockStore::BeginWrite(BlockRef block) {
   SsdWrite write;
+  FaultAt("migrate.write");
   {
     MutexLock lock(mutex_);
     if (!index_.present(block)) return std::nullopt;
@@ -155,6 +156,7 @@ std::optional<BlockStore::SsdWrite> BlockStore::BeginWrite(BlockRef block) {
 
 void BlockStore::EndWrite(SsdWrite write, std::optional<SsdLocation> location) {
   const BlockRef block = write.pin.blocks()[0];
+  FaultAt("migrate.written");
   MutexLock lock(mutex_);
   index_.SetWriting(block, false);
   if (location) {
@@ -252,6 +254,7 @@ bool BlockStore::Restore(const SsdEntry& entry) {
   if (!key || (!parent && !entry.record.parent.empty())) return false;
   const auto slot = options_.spaces.Await(key->space);
   if (!slot) return false;
+  FaultAt("restore.block");
   MutexLock lock(mutex_);
   BlockIndex::Restored restored;
   restored.key = key->fingerprint;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "proto/contract/errors.h"
+#include "server/base/fault_point.h"
 #include "server/base/log.h"
 
 namespace larder::server {
@@ -97,6 +98,7 @@ bool Migrate::PromoteOne() {
     promotions_.pop_front();
     promotion_bytes_ -= promotion.location.frame_bytes;
   }
+  FaultAt("migrate.promote");
   const auto bytes = promotion.frame->bytes();
   SlabHandle slab = options_.blocks.Reserve(*promotion.space, bytes.size());
   bool done = false;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <utility>
 
+#include "server/base/fault_point.h"
 #include "server/store/frame_key.h"
 
 namespace larder::server {
@@ -24,6 +25,7 @@ void SsdReads::Start(Waiter waiter) {
     waiter.done(MissReason::kQuarantined);
     return;
   }
+  FaultAt("get.ssd");
   ++waiter.attempts;
   const TimePoint deadline = waiter.deadline - kAnswerMargin;
   const auto read = std::make_shared<InFlight>();

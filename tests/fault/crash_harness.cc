@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -41,6 +42,15 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kStartWithin{20'000};
 constexpr milliseconds kEndWithin{20'000};
+constexpr uint64_t kSsdBytes = uint64_t{64} << 20;
+constexpr uint64_t kDamagedOneIn = 8;
+constexpr uint64_t kSickOneIn = 5;
+constexpr uint64_t kStartKilledOneIn = 4;
+constexpr milliseconds kStartKilledWithin{150};
+constexpr milliseconds kSickFor{400};
+constexpr milliseconds kWellWithin{10'000};
+constexpr uint64_t kDamagedFileMin = uint64_t{1} << 20;
+constexpr int kBitFlipsPerFile = 200;
 constexpr int kExitBroken = 1;
 constexpr int kExitTooLittle = 3;
 // Below this a cycle has shown nothing.
@@ -51,6 +61,7 @@ struct HarnessOptions {
   uint64_t cycles = 12;
   uint64_t seed = 20'260'501;
   uint64_t threads = 4;
+  bool ssd = true;                  // false: a server with memory alone
   std::vector<std::string> points;  // each must be reached; all when empty
   std::string planted_bug;
 };
@@ -58,7 +69,7 @@ struct HarnessOptions {
 class Harness {
  public:
   explicit Harness(const HarnessOptions& options)
-      : options_(options), world_(options.seed, /*durable=*/false), random_(options.seed) {
+      : options_(options), world_(options.seed, options.ssd), random_(options.seed) {
     if (!options.planted_bug.empty()) world_.violations.KeepQuiet();
     std::string pattern = (std::filesystem::temp_directory_path() / "larder-crash-XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) std::abort();
@@ -100,6 +111,10 @@ class Harness {
                                         "16MiB",
                                         "--fault-board",
                                         (directory_ / "board").string()};
+    if (options_.ssd) {
+      command.insert(command.end(), {"--ssd-path", ssd_directory().string(), "--ssd-bytes",
+                                     std::to_string(kSsdBytes), "--ssd-staging-bytes", "16MiB"});
+    }
     if (!options_.planted_bug.empty()) {
       command.insert(command.end(), {"--planted-bug", options_.planted_bug});
     }
@@ -125,6 +140,10 @@ class Harness {
       world_.violations.Report("no client could begin: " + std::string(life.status().ToString()));
       return nullptr;
     }
+    if (!(*life)->AwaitRestored()) {
+      world_.violations.Report("what is on SSD did not come back");
+      return nullptr;
+    }
     Parallel(
         [&](uint32_t part) { (*life)->Verify(part, static_cast<uint32_t>(options_.threads)); });
     if ((*life)->server_gone()) {
@@ -141,13 +160,89 @@ class Harness {
     for (std::thread& thread : threads) thread.join();
   }
 
+  std::filesystem::path ssd_directory() const { return directory_ / "ssd"; }
+
+  // A start that is itself killed must not harm the next one.
+  void KillDuringStart() {
+    const std::string plans[] = {"ssd.recover=kill@n1", "ssd.read=kill@n2",
+                                 "catalog.commit=kill@n1",
+                                 "restore.block=kill@n" + std::to_string(1 + random_() % 500)};
+    board_->SetPlan(plans[random_() % std::size(plans)]).IgnoreError();  // they are valid
+    StartServer();  // it may end before it is ready
+    server_->WaitExit(kStartKilledWithin);
+    EndByKill();
+    board_->SetPlan("").IgnoreError();  // the empty plan is valid
+  }
+
+  // Flips bits of the files that hold frames, while no server runs.
+  void DamageFiles() {
+    world_.ReleaseKeepers();
+    world_.damaged.store(true);
+    for (const auto& entry : std::filesystem::directory_iterator(ssd_directory())) {
+      if (!entry.is_regular_file() || entry.file_size() < kDamagedFileMin) continue;
+      std::fstream file(entry.path(), std::ios::in | std::ios::out | std::ios::binary);
+      for (int i = 0; i < kBitFlipsPerFile; ++i) {
+        const auto at = static_cast<std::streamoff>(random_() % entry.file_size());
+        char byte = 0;
+        file.seekg(at).get(byte);
+        byte ^= static_cast<char>(1 << random_() % 8);
+        file.seekp(at).put(byte);
+      }
+      bits_flipped_ += kBitFlipsPerFile;
+    }
+  }
+
+  // While the load runs the disk fails, is full or slow, and then works again: the load meets misses and
+  // refusals in time, and the tier comes back without a restart.
+  void SickenDisk(CrashLife& life) {
+    constexpr const char* kSicknesses[] = {
+        "ssd.read=eio@1", "ssd.write=eio@1", "ssd.read=eio@1;ssd.write=eio@1",
+        "ssd.write=enospc@1;ssd.grow=enospc@1", "ssd.read=delay:400@0.5;ssd.write=delay:400@0.5"};
+    board_->SetPlan(kSicknesses[sick_cycles_++ % std::size(kSicknesses)]).IgnoreError();  // valid
+    const auto sick_until = steady_clock::now() + kSickFor;
+    bool raised = false;
+    while (steady_clock::now() < sick_until) {
+      raised |= life.SsdHealth() != "ok";
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    sick_raised_ += raised;
+    board_->SetPlan("").IgnoreError();  // the empty plan is valid
+    const auto begun = steady_clock::now();
+    while (!life.server_gone() && life.SsdHealth() != "ok" &&
+           steady_clock::now() < begun + kWellWithin) {
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    well_seconds_max_ = std::max(
+        well_seconds_max_, std::chrono::duration<double>(steady_clock::now() - begun).count());
+    const std::string health = life.SsdHealth();
+    if (health == "ok" || life.server_gone()) return;  // a kill of the cycle's plan came first
+    world_.violations.Report("the SSD tier does not recover from a sick disk: " + health);
+  }
+
+  void CheckFiles() {
+    if (!options_.ssd) return;
+    uint64_t bytes = 0;
+    std::error_code gone;  // the catalog makes and removes files
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(ssd_directory(), gone)) {
+      const uint64_t size = entry.is_regular_file(gone) ? entry.file_size(gone) : 0;
+      if (!gone) bytes += size;
+    }
+    if (bytes <= kSsdBytes) return;
+    world_.violations.Report("the SSD tier's files take " + std::to_string(bytes) + " of " +
+                             std::to_string(kSsdBytes) + " bytes");
+  }
+
   // Errors and delays that every server must take in its stride, and in half of the cycles a kill.
   std::string PlanOfCycle() {
     std::string plan = "seed=" + std::to_string(random_() % 1'000'000) +
                        ";put.budget=fail@0.01;put.reserve=fail@0.005;slab.reserve=fail@0.01"
                        ";get.pin=delay:3@0.002;put.published=delay:2@0.002";
+    if (options_.ssd) plan += ";ssd.read=delay:2@0.01;catalog.committed=delay:3@0.05";
+    if (world_.damaged.load()) plan += ";ssd.read=flip@0.02";
     if (random_() % 2 == 0) return plan;
-    const std::string_view point = kFaultPoints[random_() % kFaultPointCount];
+    std::string_view point;
+    while (!IsReachable(point = kFaultPoints[random_() % kFaultPointCount])) {
+    }
     const auto nth =
         static_cast<uint64_t>(std::exp2(std::uniform_real_distribution<>(0, 9)(random_)));
     return plan + ";" + std::string(point) + "=kill@n" + std::to_string(nth);
@@ -156,6 +251,9 @@ class Harness {
   void Cycle() {
     ++cycles_;
     board_->SetPlan("").IgnoreError();  // the empty plan is valid
+    if (options_.ssd && cycles_ % kStartKilledOneIn == 1) KillDuringStart();
+    const bool damaged = options_.ssd && cycles_ % kDamagedOneIn == 0;
+    if (damaged) DamageFiles();
     auto life = Begin();
     if (life == nullptr) return;
     if (const auto status = board_->SetPlan(PlanOfCycle()); !status.ok()) {
@@ -165,6 +263,7 @@ class Harness {
     const milliseconds length(cycles_ % 8 == 2 ? 1'000 : 120 + random_() % 400);
     const uint64_t seed = random_();
     std::thread load([&] { Parallel([&](uint32_t part) { life->Work(seed + part); }); });
+    if (options_.ssd && cycles_ % kSickOneIn == 3) SickenDisk(*life);
     const auto until = steady_clock::now() + length;
     while (steady_clock::now() < until && !life->server_gone()) {
       life->CheckBudgets();
@@ -177,6 +276,12 @@ class Harness {
     life->Stop();
     EndByKill();
     load.join();
+    CheckFiles();
+    if (!damaged) return;
+    world_.ReleaseKeepers();
+    world_.damaged.store(false);
+    // What was damaged and not found yet may be found later: begin anew.
+    std::filesystem::remove_all(ssd_directory());
   }
 
   void EndByKill() {
@@ -210,16 +315,26 @@ class Harness {
                                     : "SIGTERM does not end the server");
   }
 
+  // Without an SSD tier its points are not on any path.
+  bool IsReachable(std::string_view point) const {
+    static constexpr std::string_view kOfSsd[] = {"ssd.", "catalog.", "migrate.", "restore.",
+                                                  "get.ssd"};
+    return options_.ssd || std::none_of(std::begin(kOfSsd), std::end(kOfSsd),
+                                        [&](auto prefix) { return point.starts_with(prefix); });
+  }
+
   bool IsWanted(std::string_view point) const {
-    return options_.points.empty() || std::find(options_.points.begin(), options_.points.end(),
-                                                point) != options_.points.end();
+    if (options_.points.empty()) return IsReachable(point);
+    return std::find(options_.points.begin(), options_.points.end(), point) !=
+           options_.points.end();
   }
 
   bool DidEnough() const {
     const CrashCounts& done = world_.counts;
     bool enough = kills_ >= options_.cycles && done.puts >= kPutsPerCycleMin * cycles_ &&
                   done.hits >= kHitsPerCycleMin * cycles_ && done.conflicts > 0 &&
-                  done.evictions > 0 && done.leased_hits > 0 && done.keepers_verified > 0;
+                  done.evictions > 0 && done.leased_hits > 0 && done.keepers_verified > 0 &&
+                  (!options_.ssd || (done.durable_verified > 0 && sick_raised_ > 0));
     if (!enough) std::printf("too little was done\n");
     for (size_t i = 0; i < kFaultPointCount; ++i) {
       if (!IsWanted(kFaultPoints[i]) || board_->reached(i) > 0) continue;
@@ -245,14 +360,20 @@ class Harness {
                 "puts %" PRIu64 " (stored %" PRIu64 ", conflict %" PRIu64 ", refused %" PRIu64
                 ", torn %" PRIu64 "); gets %" PRIu64 " (hits %" PRIu64 ", leased %" PRIu64
                 ", after a restart %" PRIu64 ")\nkeepers acknowledged %" PRIu64
-                ", verified %" PRIu64 "; removed chains %" PRIu64 ", expiries checked %" PRIu64
-                ", retains %" PRIu64 "; failed calls %" PRIu64 ", latest answer %" PRId64
+                ", verified %" PRIu64 "; durable %" PRIu64 ", verified in a later life %" PRIu64
+                "; bits flipped %" PRIu64 ", quarantined %" PRIu64 "\nsick disk %" PRIu64
+                " times (%" PRIu64
+                " seen in the tier's health), well within %.2f s"
+                "\nremoved chains %" PRIu64 ", expiries checked %" PRIu64 ", retains %" PRIu64
+                "; failed calls %" PRIu64 ", latest answer %" PRId64
                 " ms after its deadline\nviolations %" PRIu64 "\n",
                 options_.seed, cycles_, seconds_, kills_, kills_at_points, random_kills_,
                 start_seconds_max_, done.puts.load(), done.stored.load(), done.conflicts.load(),
                 done.refused.load(), done.torn.load(), done.gets.load(), done.hits.load(),
                 done.leased_hits.load(), done.survivors.load(), done.keepers_acknowledged.load(),
-                done.keepers_verified.load(), done.evictions.load(), done.expiries.load(),
+                done.keepers_verified.load(), done.durable_acknowledged.load(),
+                done.durable_verified.load(), bits_flipped_, done.quarantined.load(), sick_cycles_,
+                sick_raised_, well_seconds_max_, done.evictions.load(), done.expiries.load(),
                 done.retains.load(), done.failed_calls.load(), done.overrun_ms_max.load(),
                 world_.violations.count());
   }
@@ -267,6 +388,10 @@ class Harness {
   uint64_t cycles_ = 0;
   uint64_t kills_ = 0;
   uint64_t random_kills_ = 0;
+  uint64_t bits_flipped_ = 0;
+  uint64_t sick_cycles_ = 0;
+  uint64_t sick_raised_ = 0;
+  double well_seconds_max_ = 0;
   double seconds_ = 0;
   double start_seconds_max_ = 0;
 };
@@ -305,6 +430,7 @@ int main(int argc, char** argv) {
   options.threads = NumberOf(argc, argv, "--threads=", options.threads);
   options.points = SplitAtCommas(ArgumentOf(argc, argv, "--points=").value_or(""));
   options.planted_bug = ArgumentOf(argc, argv, "--planted-bug=").value_or("");
+  options.ssd = NumberOf(argc, argv, "--ssd=", 1) != 0;
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--prove") return Prove(options);
   }

@@ -73,6 +73,13 @@ std::shared_mutex& LockOf(CrashWorld& world, const BlockName& chain) {
 
 }  // namespace
 
+void CrashWorld::ReleaseKeepers() {
+  for (Keeper& keeper : keepers) {
+    std::lock_guard lock(keeper.mutex);
+    keeper.acknowledged = keeper.durable = 0;
+  }
+}
+
 CrashWorld::CrashWorld(uint64_t seed, bool durable) : seed(seed), durable(durable) {
   for (uint32_t i = 0; i < kKeepers; ++i) keepers[i].name = {i % kSpaces, kFirstKeeper + i, 0};
 }
@@ -154,8 +161,9 @@ std::vector<GetResult> CrashLife::Get(Thread& thread, const BlockName& first, ui
     const BlockName name = At(first, first.position + i);
     ++world_.counts.gets;
     ++(result.hit ? world_.counts.hits : world_.counts.misses);
+    world_.counts.quarantined += result.miss_reason == MissReason::kQuarantined;
     if (result.miss_reason == MissReason::kCorrupt ||
-        result.miss_reason == MissReason::kQuarantined) {
+        (result.miss_reason == MissReason::kQuarantined && !world_.damaged.load())) {
       world_.violations.Report("damaged bytes (" + std::string(MissReasonName(result.miss_reason)) +
                                ") under " + Text(name) + "; " + world_.ledger.History(name));
     }
@@ -174,9 +182,8 @@ std::vector<GetResult> CrashLife::Get(Thread& thread, const BlockName& first, ui
 }
 
 // Puts blocks first, first + 1, ... in one call; how many of them are now acknowledged from the first on.
-uint32_t CrashLife::Put(Thread& thread, const BlockName& first, uint32_t count, uint32_t version,
-                        const Retention& retention, bool durable) {
-  static_cast<void>(durable);
+CrashLife::Acknowledged CrashLife::Put(Thread& thread, const BlockName& first, uint32_t count,
+                                       uint32_t version, const Retention& retention, bool durable) {
   std::vector<PutBlock> blocks;
   const CrashSpace& plan = world_.spaces[first.space];
   for (uint32_t i = 0; i < count; ++i) {
@@ -187,17 +194,19 @@ uint32_t CrashLife::Put(Thread& thread, const BlockName& first, uint32_t count, 
   }
   PutOptions options;
   options.codec = plan.codec;
+  if (durable && world_.durable) options.durability = Durability::kSsd;
   const bool torn = first.chain >= kFirstTorn;
   options.timeout = torn ? milliseconds(1 + thread.random() % kTornTimeoutMax.count()) : kTimeout;
   const auto put = Timed("put", options.timeout,
                          [&] { return client_->Put(spaces_[first.space], blocks, options); });
   world_.counts.puts += count;
-  uint32_t acknowledged = 0;
+  Acknowledged acknowledged;
   for (uint32_t i = 0; i < count; ++i) {
     const PutOutcome outcome = put.ok() ? (*put)[i].outcome : PutOutcome::kUnspecified;
     world_.ledger.Settle(At(first, first.position + i), version, outcome);
     const bool present = outcome == PutOutcome::kStored || outcome == PutOutcome::kAlreadyPresent;
-    acknowledged += present && acknowledged == i;
+    acknowledged.present += present && acknowledged.present == i;
+    if (put.ok() && (*put)[i].durable && acknowledged.durable == i) ++acknowledged.durable;
     world_.counts.stored += outcome == PutOutcome::kStored;
     world_.counts.conflicts += outcome == PutOutcome::kConflict;
     world_.counts.refused += outcome == PutOutcome::kNoRoom || outcome == PutOutcome::kParentAbsent;
@@ -223,7 +232,7 @@ void CrashLife::Serve(Thread& thread) {
     const auto results = Get(thread, chain, resident, found->lease_id);
     for (uint32_t i = 0; i < results.size(); ++i) {
       world_.counts.leased_hits += results[i].hit;
-      if (results[i].hit || IsMomentary(results[i].miss_reason)) continue;
+      if (results[i].hit || MayMiss(results[i].miss_reason)) continue;
       world_.violations.Report(
           "a leased block is a miss (" + std::string(MissReasonName(results[i].miss_reason)) +
           "): " + Text(At(chain, i)) + "; " + world_.ledger.History(At(chain, i)));
@@ -294,6 +303,7 @@ void CrashLife::HeadFirstAlone(Thread& thread, const BlockName& chain) {
 }
 
 void CrashLife::CheckHeads(const BlockName& chain, const std::vector<GetResult>& results) {
+  if (world_.damaged.load()) return;
   for (size_t i = 1; i < results.size(); ++i) {
     if (!results[i].hit || results[i - 1].hit || IsMomentary(results[i - 1].miss_reason)) continue;
     const auto position = static_cast<uint32_t>(i);
@@ -319,13 +329,14 @@ void CrashLife::RetainSome(Thread& thread) {
 }
 
 void CrashLife::CheckKeeper(Thread& thread, CrashWorld::Keeper& keeper) {
-  const bool binding =
-      keeper.acknowledged > 0 && (world_.durable || keeper.life == world_.ledger.life());
-  if (!binding) return;
-  const auto results = Get(thread, keeper.name, keeper.acknowledged, "");
+  const bool same_life = keeper.life == world_.ledger.life();
+  const uint32_t bound = same_life ? std::max(keeper.acknowledged, keeper.durable) : keeper.durable;
+  if (bound == 0 || world_.damaged.load()) return;
+  const auto results = Get(thread, keeper.name, bound, "");
   for (uint32_t i = 0; i < results.size(); ++i) {
     const BlockName name = At(keeper.name, i);
     world_.counts.keepers_verified += results[i].hit;
+    world_.counts.durable_verified += results[i].hit && !same_life;
     if (results[i].hit || IsMomentary(results[i].miss_reason)) continue;
     world_.violations.Report("a block that must be there is a miss (" +
                              std::string(MissReasonName(results[i].miss_reason)) +
@@ -340,26 +351,28 @@ void CrashLife::TendKeeper(Thread& thread) {
   if (!lock.owns_lock()) return;
   CheckKeeper(thread, keeper);
   if (!Live()) return;
-  if (keeper.acknowledged == kKeeperBlocks && thread.OneIn(3)) {
+  const bool whole = keeper.acknowledged == kKeeperBlocks && keeper.life == world_.ledger.life();
+  if (whole && thread.OneIn(4)) {
     v1::EvictRequest request;
     request.set_space_id(spaces_[keeper.name.space].id);
     request.add_prefix_hashes(std::string(CrashHash(keeper.name.chain, 0).view()));
-    keeper.acknowledged = 0;
+    keeper.acknowledged = keeper.durable = 0;
     const auto evicted =
         Timed("evict", kTimeout, [&] { return admin_->Evict(request, {kTimeout}); });
     if (!evicted.ok()) return;
     keeper.name.chain += kKeepers;  // a chain that was never put
   }
-  if (keeper.acknowledged == kKeeperBlocks && keeper.life == world_.ledger.life()) return;
+  const uint32_t wanted = world_.durable ? keeper.durable : keeper.acknowledged;
+  if (wanted == kKeeperBlocks && keeper.life == world_.ledger.life()) return;
   Retention retention;
   retention.priority = kPriorityKeeper;
-  const uint32_t acknowledged =
-      Put(thread, keeper.name, kKeeperBlocks, 0, retention, world_.durable);
-  if (acknowledged < keeper.acknowledged && Live())
-    return;  // refused for want of room: what was, is
-  keeper.acknowledged = std::max(keeper.acknowledged, acknowledged);
+  const Acknowledged now = Put(thread, keeper.name, kKeeperBlocks, 0, retention, true);
+  if (keeper.life != world_.ledger.life()) keeper.acknowledged = 0;
   keeper.life = world_.ledger.life();
-  world_.counts.keepers_acknowledged += acknowledged;
+  keeper.acknowledged = std::max(keeper.acknowledged, now.present);
+  keeper.durable = std::max(keeper.durable, now.durable);
+  world_.counts.keepers_acknowledged += now.present;
+  world_.counts.durable_acknowledged += now.durable;
 }
 
 // Puts a chain with a TTL, and looks for one whose TTL is over.
@@ -378,7 +391,7 @@ void CrashLife::TendMortals(Thread& thread) {
       world_.mortals.pop_front();
     }
   }
-  const uint32_t acknowledged = Put(thread, mortal.name, kKeeperBlocks, 0, retention);
+  const Acknowledged now = Put(thread, mortal.name, kKeeperBlocks, 0, retention, thread.OneIn(2));
   mortal.gone_by = steady_clock::now() + kTtl + kTtlSlack;
   for (const CrashWorld::Mortal& old : due) {
     for (uint32_t i = 0; i < kKeeperBlocks; ++i) {
@@ -391,7 +404,7 @@ void CrashLife::TendMortals(Thread& thread) {
     }
   }
   std::lock_guard lock(world_.mortals_mutex);
-  if (acknowledged > 0) world_.mortals.push_back(mortal);
+  if (now.present > 0) world_.mortals.push_back(mortal);
   for (const CrashWorld::Mortal& old : due) {
     // Looked for again in later lives.
     if (world_.mortals.size() < kMortalsKept && thread.OneIn(2)) world_.mortals.push_back(old);
@@ -457,6 +470,32 @@ void CrashLife::Verify(uint32_t part, uint32_t parts) {
     std::lock_guard lock(world_.keepers[i].mutex);
     CheckKeeper(thread, world_.keepers[i]);
   }
+}
+
+bool CrashLife::MayMiss(MissReason reason) const {
+  return IsMomentary(reason) || (world_.damaged.load() && reason == MissReason::kQuarantined);
+}
+
+bool CrashLife::AwaitRestored() {
+  const auto give_up = steady_clock::now() + kQuietWithin;
+  while (steady_clock::now() < give_up) {
+    const auto stats = admin_->Stats({kTimeout});
+    if (!stats.ok()) return false;
+    const bool restoring = std::any_of(stats->tiers().begin(), stats->tiers().end(),
+                                       [](const v1::TierStats& tier) { return tier.restoring(); });
+    if (!restoring) return true;
+    std::this_thread::sleep_for(milliseconds(2));
+  }
+  return false;
+}
+
+std::string CrashLife::SsdHealth() {
+  const auto stats = admin_->Stats({kTimeout});
+  if (!stats.ok()) return "";
+  for (const v1::TierStats& tier : stats->tiers()) {
+    if (tier.tier() == v1::TIER_SSD) return tier.health();
+  }
+  return "";
 }
 
 void CrashLife::CheckBudgets() {

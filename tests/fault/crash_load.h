@@ -37,6 +37,7 @@ struct CrashCounts {
   std::atomic<uint64_t> gets{0}, hits{0}, misses{0}, leased_hits{0}, survivors{0};
   std::atomic<uint64_t> evictions{0}, expiries{0}, retains{0};
   std::atomic<uint64_t> keepers_acknowledged{0}, keepers_verified{0};
+  std::atomic<uint64_t> durable_acknowledged{0}, durable_verified{0}, quarantined{0};
   std::atomic<uint64_t> failed_calls{0};
   std::atomic<int64_t> overrun_ms_max{0};
 };
@@ -47,7 +48,11 @@ struct CrashWorld {
 
   const std::vector<CrashSpace> spaces = CrashSpaces();
   const uint64_t seed;
-  const bool durable;  // the server keeps blocks over a restart, and keepers are put as durable
+  const bool durable;  // the server has an SSD tier, and keepers are put as durable
+  // In this life bytes on disk were damaged: a block may be quarantined, and nothing must be there.
+  std::atomic<bool> damaged{false};
+  // Nothing that was acknowledged must be there any more.
+  void ReleaseKeepers();
   Violations violations;
   CrashLedger ledger{violations};
   CrashCounts counts;
@@ -58,8 +63,9 @@ struct CrashWorld {
   struct Keeper {
     std::mutex mutex;
     BlockName name;             // of its first block
-    uint32_t acknowledged = 0;  // blocks that must be there
+    uint32_t acknowledged = 0;  // blocks that must be there in this life
     uint32_t life = 0;          // of the server that acknowledged them
+    uint32_t durable = 0;       // blocks that must be there in every life
     uint32_t generation = 0;
   };
   std::array<Keeper, kKeepers> keepers;
@@ -92,6 +98,10 @@ class CrashLife {
   // After a start, before any load: every block that comes back has right bytes, no block is there without its
   // parent, what must be there is. Thread `part` of `parts`.
   void Verify(uint32_t part, uint32_t parts);
+  // Waits until what is on SSD can be found again; false when it does not come to that.
+  bool AwaitRestored();
+  // "ok", "degraded", "offline"; empty when the server does not say.
+  std::string SsdHealth();
   // Budgets hold at this moment.
   void CheckBudgets();
   // After the load: pins, streams and reservations are back at zero within a bound.
@@ -107,8 +117,14 @@ class CrashLife {
   void Judge(const char* verb, const absl::Status& status);
   std::vector<GetResult> Get(Thread& thread, const BlockName& first, uint32_t count,
                              const std::string& lease_id);
-  uint32_t Put(Thread& thread, const BlockName& first, uint32_t count, uint32_t version,
-               const Retention& retention, bool durable = false);
+  // Blocks that are present, and that are durable, from the first on.
+  struct Acknowledged {
+    uint32_t present = 0;
+    uint32_t durable = 0;
+  };
+  Acknowledged Put(Thread& thread, const BlockName& first, uint32_t count, uint32_t version,
+                   const Retention& retention, bool durable = false);
+  bool MayMiss(MissReason reason) const;
   void Serve(Thread& thread);
   void HoldColdest(Thread& thread, const BlockName& chain);
   void PutOther(Thread& thread);

@@ -31,7 +31,7 @@ class TurboTieredQuantiser final : public RowQuantiser {
               float* rows) const override;
 
  private:
-  const TurboQuantiser turbo_;
+  TurboQuantiser turbo_;
 };
 
 }  // namespace larder

@@ -476,19 +476,6 @@ bool CrashLife::MayMiss(MissReason reason) const {
   return IsMomentary(reason) || (world_.damaged.load() && reason == MissReason::kQuarantined);
 }
 
-bool CrashLife::AwaitRestored() {
-  const auto give_up = steady_clock::now() + kQuietWithin;
-  while (steady_clock::now() < give_up) {
-    const auto stats = admin_->Stats({kTimeout});
-    if (!stats.ok()) return false;
-    const bool restoring = std::any_of(stats->tiers().begin(), stats->tiers().end(),
-                                       [](const v1::TierStats& tier) { return tier.restoring(); });
-    if (!restoring) return true;
-    std::this_thread::sleep_for(milliseconds(2));
-  }
-  return false;
-}
-
 std::string CrashLife::SsdHealth() {
   const auto stats = admin_->Stats({kTimeout});
   if (!stats.ok()) return "";

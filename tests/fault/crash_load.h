@@ -98,8 +98,6 @@ class CrashLife {
   // After a start, before any load: every block that comes back has right bytes, no block is there without its
   // parent, what must be there is. Thread `part` of `parts`.
   void Verify(uint32_t part, uint32_t parts);
-  // Waits until what is on SSD can be found again; false when it does not come to that.
-  bool AwaitRestored();
   // "ok", "degraded", "offline"; empty when the server does not say.
   std::string SsdHealth();
   // Budgets hold at this moment.

@@ -66,12 +66,12 @@ std::optional<std::vector<LayerPlanRow>> ParseLayerPlans(std::string_view text) 
     if (!ParseLayers(slash == layers.npos ? layers : layers.substr(slash + 1), ranges)) {
       return std::nullopt;
     }
-    for (const auto& [first, last] : ranges) {
+    for (const auto& range : ranges) {
       const bool again = std::any_of(rows.begin(), rows.end(), [&](const LayerPlanRow& row) {
-        return row.model == model && first <= row.last && row.first <= last;
+        return row.model == model && range.first <= row.last && row.first <= range.second;
       });
       if (again || rows.size() == kCodecLayerRowsMax) return std::nullopt;
-      rows.push_back({model, first, last, plan});
+      rows.push_back({model, range.first, range.second, plan});
     }
   }
   return rows;

@@ -48,7 +48,7 @@ class S3FifoOrder final : public EvictionOrder {
       const BlockRef block = queue.front();
       if (block == kNoBlock || links_[block].uses == 0) return block;
       OrderLink& link = links_[block];
-      from_small ? link.uses = 0 : --link.uses;
+      link.uses = from_small ? 0 : link.uses - 1;
       queue.Erase(block);
       main_.PushBack(block);
     }

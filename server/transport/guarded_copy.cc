@@ -36,6 +36,15 @@ void InstallOnce() {
   });
 }
 
+// The handler does not block the signal; a tool that wraps it (TSan) does.
+void OnResumed() {
+  resume = nullptr;
+  sigset_t bus;
+  ::sigemptyset(&bus);
+  ::sigaddset(&bus, SIGBUS);
+  ::pthread_sigmask(SIG_UNBLOCK, &bus, nullptr);
+}
+
 }  // namespace guarded_copy_internal
 
 namespace {

@@ -18,15 +18,17 @@ namespace guarded_copy_internal {
 // Where the calling thread continues after a SIGBUS; null outside of guarded accesses.
 extern thread_local sigjmp_buf* volatile resume;
 void InstallOnce();
+// After the jump out of the handler.
+void OnResumed();
 }  // namespace guarded_copy_internal
 
 template <typename Access>
 bool Guarded(Access&& access) {
   guarded_copy_internal::InstallOnce();
   sigjmp_buf resume;
-  // Without the signal mask (a system call); the handler does not block the signal.
+  // Without the signal mask, which would be a system call for every access.
   if (sigsetjmp(resume, 0) != 0) {
-    guarded_copy_internal::resume = nullptr;
+    guarded_copy_internal::OnResumed();
     return false;
   }
   guarded_copy_internal::resume = &resume;

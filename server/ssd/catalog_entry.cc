@@ -17,7 +17,7 @@ struct EntryValue {
   Checksum128 frame_root;
   int64_t expires_ms = 0;
   int64_t priority_until_ms = 0;
-  uint32_t tokens = 0;
+  uint32_t origin_tag = 0;
   uint16_t codec = 0;
   uint8_t fidelity = 0;
   uint8_t priority = 0;
@@ -59,7 +59,7 @@ std::string EncodeCatalogEntry(const StoredRecord& stored, uint64_t seed) {
                             .frame_root = record.frame_root,
                             .expires_ms = record.expires_ms,
                             .priority_until_ms = record.priority_until_ms,
-                            .tokens = record.tokens,
+                            .origin_tag = record.origin_tag,
                             .codec = record.codec,
                             .fidelity = record.fidelity,
                             .priority = record.priority};
@@ -89,7 +89,7 @@ std::optional<StoredRecord> DecodeCatalogEntry(std::string_view key, std::string
                          .codec = fixed.codec,
                          .fidelity = fixed.fidelity,
                          .priority = fixed.priority,
-                         .tokens = fixed.tokens,
+                         .origin_tag = fixed.origin_tag,
                          .expires_ms = fixed.expires_ms,
                          .priority_until_ms = fixed.priority_until_ms,
                          .frame_root = fixed.frame_root};

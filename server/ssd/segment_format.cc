@@ -56,7 +56,7 @@ RecordHeader EncodeRecord(const SsdEntry& entry, uint64_t sequence, uint64_t see
   header.codec = record.codec;
   header.fidelity = record.fidelity;
   header.priority = record.priority;
-  header.tokens = record.tokens;
+  header.origin_tag = record.origin_tag;
   header.expires_ms = record.expires_ms;
   header.priority_until_ms = record.priority_until_ms;
   header.frame_root = record.frame_root;
@@ -83,7 +83,7 @@ std::optional<StoredRecord> DecodeRecord(std::span<const std::byte> bytes, uint6
                          .codec = header->codec,
                          .fidelity = header->fidelity,
                          .priority = header->priority,
-                         .tokens = header->tokens,
+                         .origin_tag = header->origin_tag,
                          .expires_ms = header->expires_ms,
                          .priority_until_ms = header->priority_until_ms,
                          .frame_root = header->frame_root};

@@ -70,7 +70,7 @@ struct RecordHeader {
   uint16_t codec = 0;
   uint8_t fidelity = 0;
   uint8_t priority = 0;
-  uint32_t tokens = 0;
+  uint32_t origin_tag = 0;
   int64_t expires_ms = 0;
   int64_t priority_until_ms = 0;
   Checksum128 frame_root;

@@ -35,7 +35,7 @@ struct SsdRecord {
   uint16_t codec = 0;
   uint8_t fidelity = 0;
   uint8_t priority = 0;
-  uint32_t tokens = 0;
+  uint32_t origin_tag = 0;  // names the bytes that the frame was made from; 0: not known
   int64_t expires_ms = 0;
   int64_t priority_until_ms = 0;
   Checksum128 frame_root;  // FrameHeader::root of the frame; a read compares it

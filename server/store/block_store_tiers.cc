@@ -146,10 +146,9 @@ std::optional<BlockStore::SsdWrite> BlockStore::BeginWrite(BlockRef block) {
     write.record.priority_until_ms = UnixMillis(retention.priority_until);
     write.spans = options_.dram.SpansOf(residency.slab, residency.frame_bytes);
     const FrameHeader header = HeaderOf(residency);
-    write.record.tokens = header.tokens;
     write.record.frame_root = header.root;
     const bool raw = residency.codec_id == kCodecRaw && header.descriptor_count == 1;
-    write.copy.origin_tag = OriginTag(OriginOf(header, raw));
+    write.copy.origin_tag = write.record.origin_tag = OriginTag(OriginOf(header, raw));
   }
   return write;
 }
@@ -264,6 +263,7 @@ bool BlockStore::Restore(const SsdEntry& entry) {
   restored.copy.location = entry.location;
   restored.copy.codec_id = static_cast<uint8_t>(entry.record.codec);
   restored.copy.fidelity = entry.record.fidelity;
+  restored.copy.origin_tag = entry.record.origin_tag;
   restored.retention = {std::min<uint8_t>(entry.record.priority, kPriorityMax),
                         TickOf(entry.record.priority_until_ms), TickOf(entry.record.expires_ms)};
   if (!index_.Restore(restored)) return false;

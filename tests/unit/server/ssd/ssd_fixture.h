@@ -81,7 +81,7 @@ inline TestBlock MakeBlock(uint32_t number, uint32_t tokens = 64) {
   block.record.codec = static_cast<uint16_t>(number % 7);
   block.record.fidelity = static_cast<uint8_t>(1 + number % 4);
   block.record.priority = static_cast<uint8_t>(number % 101);
-  block.record.tokens = tokens;
+  block.record.origin_tag = tokens;
   block.record.expires_ms = number;
   block.record.frame_root = Load<FrameHeader>(block.frame, 0).root;
   return block;

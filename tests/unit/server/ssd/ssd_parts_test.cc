@@ -45,7 +45,7 @@ TEST(SegmentFormatTest, ARecordHeaderReturnsAsItWasAndNoBitOfItMayChange) {
 TEST(SegmentFormatTest, ARecordHeaderStandsAsTheDocumentSays) {
   SsdEntry entry;
   entry.record = {
-      .key = "k", .parent = "", .codec = 0x0102, .fidelity = 4, .priority = 35, .tokens = 16};
+      .key = "k", .parent = "", .codec = 0x0102, .fidelity = 4, .priority = 35, .origin_tag = 16};
   entry.location = {.segment = 1, .generation = 2, .offset = 64, .frame_bytes = 576};
   const RecordHeader header = EncodeRecord(entry, 5, /*seed=*/0);
   const auto* bytes = reinterpret_cast<const uint8_t*>(&header);

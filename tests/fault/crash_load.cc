@@ -202,7 +202,9 @@ CrashLife::Acknowledged CrashLife::Put(Thread& thread, const BlockName& first, u
   world_.counts.puts += count;
   Acknowledged acknowledged;
   for (uint32_t i = 0; i < count; ++i) {
-    const PutOutcome outcome = put.ok() ? (*put)[i].outcome : PutOutcome::kUnspecified;
+    PutOutcome outcome = put.ok() ? (*put)[i].outcome : PutOutcome::kUnspecified;
+    // What the deadline cut off: whether it was stored is not said.
+    if (torn && outcome == PutOutcome::kIncomplete) outcome = PutOutcome::kUnspecified;
     world_.ledger.Settle(At(first, first.position + i), version, outcome);
     const bool present = outcome == PutOutcome::kStored || outcome == PutOutcome::kAlreadyPresent;
     acknowledged.present += present && acknowledged.present == i;

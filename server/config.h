@@ -48,7 +48,7 @@ struct Config {
   // Hard budget of the SSD tier over all directories, catalog included. A twelfth of it stays free for reclaim.
   uint64_t ssd_bytes = uint64_t{64} << 30;
   // Write only blocks that were used again or have more than the default priority. Off: a chat's next turn
-  // comes after its blocks have left memory, so most hits need the first write (README, Measured).
+  // comes after its blocks have left memory, so most hits need the first write.
   bool ssd_second_use = false;
   // Bytes a day that may be written, everything counted; 0: no limit. A device of 1 TB rated for one
   // write of itself a day lasts its rated life with 1 TB.

@@ -38,7 +38,7 @@ bool Guarded(Access&& access) {
 }
 
 // memcpy for pieces of blocks: without reading the target's cache lines first where the CPU can do that.
-// Measured on 4 MiB blocks between cold pages: 1.3 to 1.6 times memcpy's speed.
+// (`rep movsb` avoids that read on current x86 CPUs; elsewhere this is memcpy.)
 void CopyBlock(std::byte* target, const std::byte* source, size_t bytes);
 
 }  // namespace larder::server

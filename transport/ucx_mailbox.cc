@@ -41,8 +41,13 @@ bool UcxMailbox::Run() {
 }
 
 void UcxMailbox::Shut() {
-  std::lock_guard lock(mutex_);
-  shut_ = true;
+  // Not kept: what a task holds may hold this mailbox.
+  std::vector<std::function<void()>> dropped;  // destroyed after the lock
+  {
+    std::lock_guard lock(mutex_);
+    shut_ = true;
+    dropped.swap(tasks_);
+  }
 }
 
 }  // namespace larder::transport

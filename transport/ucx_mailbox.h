@@ -22,7 +22,7 @@ class UcxMailbox {
   bool Post(std::function<void()> task);
   // Runs what is posted, on the caller's thread. Whether there was anything.
   bool Run();
-  // Takes no more.
+  // Drops what is posted and takes no more.
   void Shut();
 
   // To be watched edge-triggered: written, never read, when something is posted. -1 when the system gave none.

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -26,6 +27,15 @@ TEST(UcxMailboxTest, TakesNothingAfterShut) {
   mailbox.Shut();
   EXPECT_FALSE(mailbox.Post([] { FAIL(); }));
   EXPECT_FALSE(mailbox.Run());
+}
+
+TEST(UcxMailboxTest, ShutLetsGoOfWhatWaits) {
+  UcxMailbox mailbox;
+  const auto held = std::make_shared<int>(1);
+  mailbox.Post([held] {});
+  EXPECT_EQ(held.use_count(), 2);
+  mailbox.Shut();
+  EXPECT_EQ(held.use_count(), 1);
 }
 
 // A reader that sleeps between two looks misses no task, however the posts fall.

@@ -61,6 +61,8 @@ struct WindowOptions {
 struct ClientOptions {
   PlaneChoice plane = PlaneChoice::kAuto;
   WindowOptions window;
+  // UCX transports of the plane "ucx", as in UCX_TLS; some must be the server's too.
+  std::string ucx_transports = "tcp";
   std::string address = "127.0.0.1:7440";
   // Names this process for the server's lease cap; random when empty.
   std::string client_id;

@@ -37,10 +37,11 @@ class ClientWindow {
   // A call over these spans, one per block, is about to be sent; returns the tag it carries. `get`: the server
   // will write them, else read them.
   virtual uint64_t BeginCall(std::span<const WindowSpan> spans, bool get) = 0;
-  // The call was answered with OK: returns when every byte of a get has arrived, false when that can not be.
-  virtual bool FinishCall(uint64_t tag) = 0;
-  // The call ended otherwise.
-  virtual void AbandonCall(uint64_t tag) = 0;
+  // The call was answered with OK. `frame_bytes`: of a get, what must have arrived of each block, 0 for no hit;
+  // empty for a put. Returns when it has, false when that can not be.
+  virtual bool FinishCall(uint64_t tag, std::span<const uint64_t> frame_bytes) = 0;
+  // The call ended otherwise. Whether it is certain that nothing touches its spans any more.
+  virtual bool AbandonCall(uint64_t tag) = 0;
 
   // Tells the server that the client is done with it; its transfers over the window end.
   virtual void Disconnect() = 0;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/shm_client_window.h"
+#include "client/ucx_client_window.h"
 #include "proto/contract/errors.h"
 
 namespace larder {
@@ -43,27 +44,51 @@ Plane::~Plane() {
   if (open_) open_.window->Disconnect();
 }
 
+// A window of shared memory, or why there is none.
+std::shared_ptr<ClientWindow> Plane::OpenShm(const v1::CapabilitiesResponse& capabilities,
+                                             std::string& reason) const {
+  if (!Offers(capabilities, "shm")) {
+    reason = "the server does not offer shared memory";
+    return nullptr;
+  }
+  auto window = ShmClientWindow::Open(capabilities.shm_socket(), options_.client_id,
+                                      options_.window.bytes, options_.window.touch);
+  reason = window.ok() ? "same host" : absl::StrCat("no shared memory: ", TextOf(window.status()));
+  return window.ok() ? *std::move(window) : nullptr;
+}
+
+// The same over UCX.
+std::shared_ptr<ClientWindow> Plane::OpenUcx(const v1::CapabilitiesResponse& capabilities,
+                                             std::string& reason) const {
+  if (!Offers(capabilities, "ucx")) {
+    reason = "the server does not offer UCX";
+    return nullptr;
+  }
+  auto window = UcxClientWindow::Open(options_, capabilities.ucx_address());
+  reason = window.ok() ? "offered" : absl::StrCat("no UCX: ", TextOf(window.status()));
+  return window.ok() ? *std::move(window) : nullptr;
+}
+
 absl::Status Plane::Negotiate(const v1::CapabilitiesResponse& capabilities) {
   OpenWindow open;
-  std::string reason;
-  const bool any = options_.plane == PlaneChoice::kAuto;
-  if (options_.plane == PlaneChoice::kInline) {
-    reason = "asked for";
-  } else if (any || options_.plane == PlaneChoice::kShm) {
-    if (!Offers(capabilities, "shm")) {
-      reason = "the server does not offer shared memory";
-    } else {
-      auto window = ShmClientWindow::Open(capabilities.shm_socket(), options_.client_id,
-                                          options_.window.bytes, options_.window.touch);
-      if (window.ok()) {
-        open.window = *std::move(window);
-        reason = "same host";
-      } else {
-        reason = absl::StrCat("no shared memory: ", TextOf(window.status()));
-      }
+  std::string reason = "asked for";
+  switch (options_.plane) {
+    case PlaneChoice::kInline:
+      break;
+    case PlaneChoice::kShm:
+      open.window = OpenShm(capabilities, reason);
+      break;
+    case PlaneChoice::kUcx:
+      open.window = OpenUcx(capabilities, reason);
+      break;
+    case PlaneChoice::kAuto: {
+      open.window = OpenShm(capabilities, reason);
+      if (open.window != nullptr) break;
+      std::string ucx_reason;
+      open.window = OpenUcx(capabilities, ucx_reason);
+      reason = absl::StrCat(reason, "; ", ucx_reason);
+      break;
     }
-  } else {
-    reason = "this client has no UCX";
   }
   if (open) open.ranges = std::make_shared<WindowRanges>(open.window->memory().size());
   const bool refused = !open && insists();

@@ -56,6 +56,10 @@ class Plane {
   PlaneStatus status() const;
 
  private:
+  std::shared_ptr<ClientWindow> OpenShm(const v1::CapabilitiesResponse& capabilities,
+                                        std::string& reason) const;
+  std::shared_ptr<ClientWindow> OpenUcx(const v1::CapabilitiesResponse& capabilities,
+                                        std::string& reason) const;
   void Set(OpenWindow open, std::string reason);
 
   const ClientOptions options_;

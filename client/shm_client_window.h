@@ -28,8 +28,8 @@ class ShmClientWindow final : public ClientWindow {
   bool alive() const override;
   bool tells_progress() const override { return true; }
   uint64_t BeginCall(std::span<const WindowSpan>, bool) override { return 0; }
-  bool FinishCall(uint64_t) override { return true; }
-  void AbandonCall(uint64_t) override {}
+  bool FinishCall(uint64_t, std::span<const uint64_t>) override { return true; }
+  bool AbandonCall(uint64_t) override { return false; }
   void Disconnect() override;
 
  private:

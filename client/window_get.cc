@@ -88,6 +88,7 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   void AwaitMore(ProgressSlot& slot, uint32_t seen, bool begun);
   void MeetUp();
   void Conclude();
+  std::vector<uint64_t> FramesToCome() const;
   absl::Status TakeAnswers();
   void TakeAnswer(Arriving& block, const v1::WindowGetResult& answer);
   void GiveRoomBack();
@@ -110,6 +111,7 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   std::deque<Arriving> blocks_;
   WindowSpan slots_;
   uint64_t tag_ = 0;
+  bool untouched_ = false;  // the call has ended so that nothing touches its spans any more
   v1::GetToWindowRequest request_;
   v1::GetToWindowResponse response_;
   absl::Status answer_;
@@ -279,10 +281,11 @@ void WindowGet::AwaitMore(ProgressSlot& slot, uint32_t seen, bool begun) {
 
 void WindowGet::Conclude() {
   absl::Status status = answer_;
-  if (status.ok() && !open_.window->FinishCall(tag_)) {
+  untouched_ = IsAnswer(answer_);
+  if (!status.ok()) {
+    untouched_ = open_.window->AbandonCall(tag_) || untouched_;
+  } else if (!open_.window->FinishCall(tag_, FramesToCome())) {
     status = ServerUnreachable(channel_->options().address, "the window's transfers broke off");
-  } else if (!status.ok()) {
-    open_.window->AbandonCall(tag_);
   }
   if (status.ok()) status = TakeAnswers();
   GiveRoomBack();
@@ -291,6 +294,14 @@ void WindowGet::Conclude() {
   } else {
     std::exchange(report_, nullptr)(std::move(status));
   }
+}
+
+std::vector<uint64_t> WindowGet::FramesToCome() const {
+  std::vector<uint64_t> frame_bytes;
+  for (const v1::WindowGetResult& answer : response_.results()) {
+    frame_bytes.push_back(answer.outcome() == v1::GET_OUTCOME_HIT ? answer.frame_bytes() : 0);
+  }
+  return frame_bytes;
 }
 
 absl::Status WindowGet::TakeAnswers() {
@@ -336,7 +347,7 @@ void WindowGet::TakeAnswer(Arriving& block, const v1::WindowGetResult& answer) {
 
 // What the call's transfers can not touch any more is free; the rest is retired until its slot says so.
 void WindowGet::GiveRoomBack() {
-  const bool proven = IsAnswer(answer_);
+  const bool proven = untouched_;
   bool slots_free = proven;
   for (size_t i = 0; i < blocks_.size(); ++i) {
     if (blocks_[i].span.bytes == 0) continue;
@@ -365,30 +376,6 @@ void WindowGet::GiveRoomBack() {
 }
 
 }  // namespace
-
-void CallHelper::Offer(std::function<void()> work) {
-  std::lock_guard lock(mutex_);
-  work_ = std::move(work);
-  changed_.notify_one();
-}
-
-void CallHelper::End() {
-  std::lock_guard lock(mutex_);
-  ended_ = true;
-  changed_.notify_one();
-}
-
-void CallHelper::HelpUntilEnd() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    changed_.wait(lock, [this] { return ended_ || work_ != nullptr; });
-    if (work_ == nullptr) return;
-    const auto work = std::exchange(work_, nullptr);
-    lock.unlock();
-    work();
-    lock.lock();
-  }
-}
 
 void StartWindowGet(const std::shared_ptr<Channel>& channel, const OpenWindow& open,
                     std::shared_ptr<GetWork> work, SystemTime deadline, Channel::Report report) {

@@ -147,7 +147,7 @@ void WindowPut::Send() {
 
 void WindowPut::OnAnswer(absl::Status status) {
   if (status.ok()) {
-    open_.window->FinishCall(tag_);
+    open_.window->FinishCall(tag_, {});
   } else {
     open_.window->AbandonCall(tag_);
   }

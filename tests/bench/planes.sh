@@ -42,7 +42,7 @@ mkdir -p "$work"
 name=planes
 . tests/bench/bench_servers.sh
 
-start larderd "$build/bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 1GiB --codec raw
+start larderd "$build/bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 1GiB --codec raw --ucx-listen 127.0.0.1:0
 larder=$address
 larderd_pid=${server_pids[-1]}
 systems=(memcpy raw_tcp larder_inline larder_shm larder_shm_view)

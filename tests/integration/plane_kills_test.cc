@@ -1,7 +1,7 @@
 // Clients that are killed, or stopped for a while, in the middle of transfers over one plane: nobody gets
 // wrong bytes, nobody else waits, and windows, mappings, pins and reservations return to where they were. The
 // clients are this same program, started with --child.
-//   plane_kills_test [--planes=shm,inline] [--kills=N] [--stops=N] [--seed=N]
+//   plane_kills_test [--planes=shm,inline,ucx] [--kills=N] [--stops=N] [--seed=N]
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -35,7 +35,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 std::string program;
-std::string planes = "shm,inline";
+std::string planes = "shm,inline,ucx";
 uint64_t kills_wanted = 24;
 uint64_t stops_wanted = 12;
 uint64_t seed = 20'260'901;
@@ -179,7 +179,7 @@ class PlaneKillsTest : public ::testing::Test {
  public:
   explicit PlaneKillsTest(std::string plane)
       : plane_(std::move(plane)),
-        server_({"--dram-bytes", "512MiB"}),
+        server_({"--dram-bytes", "512MiB", "--ucx-listen", "127.0.0.1:0"}),
         admin_(AdminClient::Connect({.address = server_.address()}).value()),
         client_(Connect(server_.address(), plane_)),
         space_(RegisterOn(*client_)),

@@ -1,0 +1,162 @@
+#include "client/ucx_client_window.h"
+
+#include <grpcpp/grpcpp.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <future>
+#include <utility>
+#include <vector>
+
+#include "larder/v1/window.grpc.pb.h"
+#include "proto/contract/errors.h"
+#include "proto/contract/grpc_status.h"
+
+namespace larder {
+
+using transport::UcxEnd;
+using transport::UcxPeer;
+using transport::UcxWorker;
+
+namespace {
+
+constexpr int kPositionBits = 16;  // of a tag; more than a call's blocks
+
+absl::StatusOr<std::string> OpenAtServer(const ClientOptions& options) {
+  const auto stub = v1::Windows::NewStub(
+      grpc::CreateChannel(options.address, grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + UcxClientWindow::kConnectTimeout);
+  context.AddMetadata("larder-client", options.client_id);
+  v1::OpenWindowRequest request;
+  request.set_window_bytes(options.window.bytes);
+  v1::OpenWindowResponse response;
+  const grpc::Status status = stub->OpenWindow(&context, request, &response);
+  if (!status.ok()) return FromGrpcStatus(status);
+  if (response.window_id().size() != transport::kUcxWindowIdBytes) {
+    return Bug("the server's window id has another length");
+  }
+  return response.window_id();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<UcxClientWindow>> UcxClientWindow::Open(
+    const ClientOptions& options, const std::string& ucx_address) {
+  const uint64_t bytes = options.window.bytes;
+  void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return ServerUnreachable(ucx_address, "no memory for the window");
+  std::shared_ptr<UcxClientWindow> window(
+      new UcxClientWindow(static_cast<std::byte*>(memory), bytes));
+  if (absl::Status status = window->Connect(options, ucx_address); !status.ok()) return status;
+  if (options.window.touch) std::memset(memory, 0, bytes);
+  return window;
+}
+
+absl::Status UcxClientWindow::Connect(const ClientOptions& options,
+                                      const std::string& ucx_address) {
+  UcxWorker::Options worker;
+  worker.transports = options.ucx_transports;
+  auto started = UcxWorker::Start(std::move(worker));
+  if (!started.ok()) return started.status();
+  worker_ = *std::move(started);
+  auto id = OpenAtServer(options);
+  if (!id.ok()) return id.status();
+  id_ = *std::move(id);
+  transport::UcxHello hello;
+  std::copy(id_.begin(), id_.end(), hello.window_id.begin());
+  const auto connected = std::make_shared<std::promise<absl::StatusOr<std::shared_ptr<UcxPeer>>>>();
+  worker_->Connect(
+      ucx_address, hello, std::chrono::steady_clock::now() + kConnectTimeout,
+      [state = state_] { state->alive.store(false, std::memory_order_relaxed); },
+      [connected](auto peer) { connected->set_value(std::move(peer)); });
+  auto peer = connected->get_future().get();
+  if (!peer.ok()) return peer.status();
+  peer_ = *std::move(peer);
+  return absl::OkStatus();
+}
+
+UcxClientWindow::~UcxClientWindow() {
+  peer_.reset();
+  worker_.reset();  // ends every transfer
+  ::munmap(memory_, bytes_);
+}
+
+uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans, bool get) {
+  uint64_t tag;
+  {
+    std::lock_guard lock(state_->mutex);
+    do {
+      tag = ((uint64_t{random_()} << 32) | random_()) << kPositionBits;
+    } while (!state_->calls.try_emplace(tag, spans.size()).second);
+  }
+  for (size_t i = 0; i < spans.size(); ++i) {
+    const auto update = [state = state_, tag, i](auto change) {
+      std::lock_guard lock(state->mutex);
+      const auto call = state->calls.find(tag);
+      if (call != state->calls.end()) change(call->second[i]);
+      state->changed.notify_all();
+    };
+    const auto ended = [update](UcxEnd) {
+      update([](State::Block& block) { block.ended = true; });
+    };
+    const transport::UcxSpans part = {memory().subspan(spans[i].offset, spans[i].bytes)};
+    if (get) {
+      const auto progress = [update](uint64_t bytes, uint64_t) {
+        update([bytes](State::Block& block) { block.arrived = bytes; });
+      };
+      peer_->Expect(tag + i, part, progress, ended);
+    } else {
+      peer_->Offer(tag + i, spans[i].offset, part, ended);
+    }
+  }
+  return tag;
+}
+
+bool UcxClientWindow::FinishCall(uint64_t tag, std::span<const uint64_t> frame_bytes) {
+  bool arrived = true;
+  if (!frame_bytes.empty()) {
+    std::unique_lock lock(state_->mutex);
+    const std::vector<State::Block>& blocks = state_->calls.at(tag);
+    const auto here = [&](size_t i) { return blocks[i].arrived >= frame_bytes[i]; };
+    const auto settled = [&] {
+      for (size_t i = 0; i < std::min(blocks.size(), frame_bytes.size()); ++i) {
+        if (!here(i) && !blocks[i].ended) return false;
+      }
+      return true;
+    };
+    arrived = state_->changed.wait_for(lock, kArrivalTimeout, settled);
+    for (size_t i = 0; i < std::min(blocks.size(), frame_bytes.size()); ++i) {
+      arrived = arrived && here(i);
+    }
+  }
+  EndCall(tag);
+  return arrived;
+}
+
+bool UcxClientWindow::AbandonCall(uint64_t tag) {
+  EndCall(tag);
+  return true;
+}
+
+void UcxClientWindow::EndCall(uint64_t tag) {
+  std::unique_lock lock(state_->mutex);
+  const std::vector<State::Block>& blocks = state_->calls.at(tag);
+  lock.unlock();
+  for (size_t i = 0; i < blocks.size(); ++i) peer_->Withdraw(tag + i);
+  lock.lock();
+  state_->changed.wait(lock, [&] {
+    return std::all_of(blocks.begin(), blocks.end(),
+                       [](const State::Block& block) { return block.ended; });
+  });
+  state_->calls.erase(tag);
+}
+
+void UcxClientWindow::Disconnect() {
+  state_->alive.store(false, std::memory_order_relaxed);
+  peer_->Close();
+}
+
+}  // namespace larder

@@ -1,0 +1,71 @@
+// A window over UCX: plain memory, and the connection over which the server pushes blocks into it and pulls them
+// from it (transport/FORMAT.md). Internal to the client library.
+//
+// Only ranges of running calls can be reached, under the tags of those calls: 48 random bits and the block's
+// position. A range is free again when its call has been finished or abandoned.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "client/client_window.h"
+#include "transport/ucx_worker.h"
+
+namespace larder {
+
+class UcxClientWindow final : public ClientWindow {
+ public:
+  // Opens a window of options.window.bytes at the server, which accepts UCX connections at `ucx_address`.
+  // `options.client_id` must be the one that the calls carry. Blocks for at most kConnectTimeout. UNAVAILABLE when
+  // no connection comes about, else the server's own refusal.
+  static absl::StatusOr<std::shared_ptr<UcxClientWindow>> Open(const ClientOptions& options,
+                                                               const std::string& ucx_address);
+  static constexpr auto kConnectTimeout = std::chrono::seconds(3);
+  // What an answered get may still be on the way: the last pieces, which UCX has taken from the server.
+  static constexpr auto kArrivalTimeout = std::chrono::seconds(2);
+  ~UcxClientWindow() override;
+
+  PlaneKind plane() const override { return PlaneKind::kUcx; }
+  std::span<std::byte> memory() const override { return {memory_, bytes_}; }
+  std::string_view id() const override { return id_; }
+  bool alive() const override { return state_->alive.load(std::memory_order_relaxed); }
+  bool tells_progress() const override { return false; }
+  uint64_t BeginCall(std::span<const WindowSpan> spans, bool get) override;
+  bool FinishCall(uint64_t tag, std::span<const uint64_t> frame_bytes) override;
+  bool AbandonCall(uint64_t tag) override;
+  void Disconnect() override;
+
+ private:
+  // Shared with callbacks of UCX, which may outlive the window.
+  struct State {
+    std::atomic<bool> alive{true};
+    std::mutex mutex;
+    std::condition_variable changed;
+    struct Block {
+      uint64_t arrived = 0;
+      bool ended = false;
+    };
+    std::map<uint64_t, std::vector<Block>> calls;  // by tag
+  };
+
+  UcxClientWindow(std::byte* memory, uint64_t bytes) : memory_(memory), bytes_(bytes) {}
+  absl::Status Connect(const ClientOptions& options, const std::string& ucx_address);
+  // Withdraws what the call names and waits until nothing of it is touched any more.
+  void EndCall(uint64_t tag);
+
+  std::byte* const memory_;
+  const uint64_t bytes_;
+  const std::shared_ptr<State> state_ = std::make_shared<State>();
+  std::string id_;
+  std::random_device random_;
+  std::unique_ptr<transport::UcxWorker> worker_;
+  std::shared_ptr<transport::UcxPeer> peer_;
+};
+
+}  // namespace larder

@@ -1,0 +1,32 @@
+// The thread that waits for a call, and meanwhile does its work.
+#include <utility>
+
+#include "client/window_get.h"
+
+namespace larder {
+
+void CallHelper::Offer(std::function<void()> work) {
+  std::lock_guard lock(mutex_);
+  work_ = std::move(work);
+  changed_.notify_one();
+}
+
+void CallHelper::End() {
+  std::lock_guard lock(mutex_);
+  ended_ = true;
+  changed_.notify_one();
+}
+
+void CallHelper::HelpUntilEnd() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return ended_ || work_ != nullptr; });
+    if (work_ == nullptr) return;
+    const auto work = std::exchange(work_, nullptr);
+    lock.unlock();
+    work();
+    lock.lock();
+  }
+}
+
+}  // namespace larder

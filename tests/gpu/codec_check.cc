@@ -49,7 +49,7 @@ TileCase RandomCase(const StreamCodec& codec, std::mt19937_64& random) {
   const auto choose = [&](uint64_t count) { return static_cast<uint32_t>(random() % count); };
   TileCase tile_case;
   tile_case.shape = {kTokens[choose(std::size(kTokens))], kHeadDims[choose(std::size(kHeadDims))]};
-  const uint8_t transform = choose(2) == 0 ? 0 : static_cast<uint8_t>(choose(kTransformAll + 1));
+  const uint8_t transform = choose(2) == 0 ? 0 : static_cast<uint8_t>(choose(kDeviceStages + 1));
   tile_case.codec = WithStages(codec, transform, static_cast<uint8_t>(1 + choose(2)),
                                tile_case.shape.head_dim);
   tile_case.dtype = choose(2) == 0 ? Dtype::kBf16 : Dtype::kFp16;

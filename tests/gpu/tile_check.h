@@ -21,6 +21,9 @@
 
 namespace larder {
 
+// The stages that kernels have: all but the dense rotation.
+inline constexpr uint8_t kDeviceStages = kTransformUnrope | kTransformCentre | kTransformRotate;
+
 // Blocks of random rows, all streams of one kind.
 struct TileCase {
   StreamCodec codec;

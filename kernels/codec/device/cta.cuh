@@ -70,12 +70,6 @@ class DeviceCta {
     }
 #endif
   }
-  // Bit l of words[t] is flags[] of lane l of t's warp of 32.
-  LARDER_HOST_DEVICE void Ballot(PerThread<bool>& flags, PerThread<uint32_t>& words) {
-#if defined(__CUDA_ARCH__)
-    words.value = __ballot_sync(0xFFFFFFFFu, flags.value);
-#endif
-  }
   // Whether any thread's flag is set. Synchronises.
   LARDER_HOST_DEVICE bool Any(PerThread<bool>& flags) {
 #if defined(__CUDA_ARCH__)
@@ -129,17 +123,6 @@ class HostCta {
         const float x = values[thread][i], y = values[thread ^ mask][i];
         values[thread][i] = x + y;
         values[thread ^ mask][i] = x - y;
-      }
-    }
-  }
-  void Ballot(PerThread<bool>& flags, PerThread<uint32_t>& words) {
-    for (unsigned thread = 0; thread < kCtaThreads; ++thread) {
-      if (thread % 32 == 0) {
-        uint32_t word = 0;
-        for (unsigned lane = 0; lane < 32; ++lane) word |= uint32_t{flags[thread + lane]} << lane;
-        words[thread] = word;
-      } else {
-        words[thread] = words[thread - 1];
       }
     }
   }

@@ -40,7 +40,7 @@ TEST(TileCoderTest, GivesTheBytesOfTheReferenceBehindEveryStage) {
   HostMachine machine;
   size_t compared = 0;
   for (const StreamCodec& codec : DeviceCodecs()) {
-    for (uint8_t transform = 1; transform <= kTransformAll; ++transform) {
+    for (uint8_t transform = 1; transform <= kDeviceStages; ++transform) {
       for (const uint32_t dim : {64u, 80u, 96u}) {
         TileCase tile_case;
         tile_case.shape = {transform == 7 ? 130u : 33u, dim};
@@ -76,7 +76,7 @@ TEST(TileCoderTest, CodesValuesThatAreAllZeroAndVerySmall) {
 TEST(TileCoderTest, RefusesTheStreamOfAValueThatIsNotFinite) {
   HostMachine machine;
   for (const StreamCodec& codec : DeviceCodecs()) {
-    for (const uint8_t transform : {uint8_t{0}, kTransformCentre, kTransformAll}) {
+    for (const uint8_t transform : {uint8_t{0}, kTransformCentre, kDeviceStages}) {
       TileCase tile_case;
       tile_case.shape = {70, 64};
       tile_case.codec = WithStages(codec, transform, 1, 64);

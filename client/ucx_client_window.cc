@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "larder/v1/window.grpc.pb.h"
 #include "proto/contract/errors.h"
 #include "proto/contract/grpc_status.h"
@@ -47,7 +48,10 @@ absl::StatusOr<std::shared_ptr<UcxClientWindow>> UcxClientWindow::Open(
   const uint64_t bytes = options.window.bytes;
   void* const memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return ServerUnreachable(ucx_address, "no memory for the window");
+  if (memory == MAP_FAILED) {
+    return InvalidField("window.bytes", absl::StrCat(bytes),
+                        "what this process may map; ask for a smaller window");
+  }
   std::shared_ptr<UcxClientWindow> window(
       new UcxClientWindow(static_cast<std::byte*>(memory), bytes));
   if (absl::Status status = window->Connect(options, ucx_address); !status.ok()) return status;
@@ -147,6 +151,7 @@ void UcxClientWindow::EndCall(uint64_t tag) {
   lock.unlock();
   for (size_t i = 0; i < blocks.size(); ++i) peer_->Withdraw(tag + i);
   lock.lock();
+  // Not for long: what was under way ends within kUcxGrace, by force if need be (ucx_peer.h).
   state_->changed.wait(lock, [&] {
     return std::all_of(blocks.begin(), blocks.end(),
                        [](const State::Block& block) { return block.ended; });

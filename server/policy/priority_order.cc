@@ -95,6 +95,14 @@ BlockRef PriorityOrder::Coldest() {
   return kNoBlock;
 }
 
+bool PriorityOrder::MayHaveBelow(uint8_t priority) const {
+  for (size_t word = 0; word < state_->filled.size(); ++word) {
+    if (state_->filled[word] == 0) continue;
+    return word * 64 + std::countr_zero(state_->filled[word]) < priority;
+  }
+  return false;
+}
+
 void PriorityOrder::Park(BlockRef block) {
   OrderLink& link = state_->links[block];
   LARDER_CHECK(link.condition == kOrdered);

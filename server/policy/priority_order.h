@@ -51,6 +51,8 @@ class PriorityOrder {
   void Remove(BlockRef block, std::optional<uint64_t> evicted_fingerprint);
   // The next to go over all bands; kNoBlock when nothing is ordered.
   BlockRef Coldest();
+  // Whether blocks of lower priority may be ordered: false is certain, true is not.
+  bool MayHaveBelow(uint8_t priority) const;
   void Park(BlockRef block);    // the block is ordered
   void Unpark(BlockRef block);  // no effect unless parked
 

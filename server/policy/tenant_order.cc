@@ -1,5 +1,6 @@
 #include "server/policy/tenant_order.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/base/check.h"
@@ -118,6 +119,12 @@ BlockRef TenantOrder::Coldest(AccountRef account) {
 }
 
 BlockRef TenantOrder::ColdestOfAll() { return Choose(/*keep_reserves=*/false); }
+
+bool TenantOrder::MayHaveBelow(uint8_t priority) const {
+  return std::any_of(accounts_.begin(), accounts_.end(), [&](const Account& account) {
+    return account.order.MayHaveBelow(priority);
+  });
+}
 
 BlockRef TenantOrder::ColdestOf(AccountRef account) { return accounts_[account].order.Coldest(); }
 

@@ -78,6 +78,8 @@ class TenantOrder {
   BlockRef ColdestOf(AccountRef account);
   // The next to go whatever the reserves.
   BlockRef ColdestOfAll();
+  // As PriorityOrder's, of all accounts.
+  bool MayHaveBelow(uint8_t priority) const;
 
   bool parked(BlockRef block) const { return Of(block).order.parked(block); }
   uint8_t priority(BlockRef block) const { return Of(block).order.priority(block); }

@@ -231,7 +231,7 @@ void BlockIndex::SetRetention(BlockRef block, const RetentionTicks& retention) {
 }
 
 template <typename Coldest>
-bool BlockIndex::EvictNext(Coldest coldest) {
+bool BlockIndex::EvictNext(uint8_t priority_max, Coldest coldest) {
   for (;;) {
     const BlockRef block = coldest();
     if (block == kNoBlock) return false;
@@ -241,6 +241,7 @@ bool BlockIndex::EvictNext(Coldest coldest) {
       return true;
     }
     if (MayGo(entry)) {
+      if (order_.priority(block) > priority_max) return false;
       Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
       return true;
     }
@@ -248,15 +249,26 @@ bool BlockIndex::EvictNext(Coldest coldest) {
   }
 }
 
-bool BlockIndex::EvictColdest(AccountRef account) {
-  return EvictNext([&] { return order_.Coldest(account); });
+bool BlockIndex::EvictColdest(const Newcomer& newcomer) {
+  const AccountRef account = newcomer.account;
+  // A reserve is its tenant's, whatever the others put into it.
+  const bool reserved = order_.used_bytes(account) + SlabBytes(newcomer.frame_bytes) <=
+                        order_.limits(account).reserve_bytes;
+  const uint8_t bound = reserved ? kPriorityMax : newcomer.priority;
+  // When others' blocks are more important, the tenant's own may still not be.
+  return EvictNext(bound, [&] { return order_.Coldest(account); }) ||
+         EvictNext(bound, [&] { return order_.ColdestOf(account); });
 }
 
-bool BlockIndex::MakeRoomInQuota(AccountRef account, uint64_t frame_bytes, size_t limit) {
-  const uint64_t bytes = SlabBytes(frame_bytes);
+bool BlockIndex::MakeRoomInQuota(const Newcomer& newcomer, size_t limit) {
+  const AccountRef account = newcomer.account;
+  const uint64_t bytes = SlabBytes(newcomer.frame_bytes);
   if (bytes > order_.limits(account).quota_bytes) return false;
   for (; order_.Exceeds(account, bytes); --limit) {
-    if (limit == 0 || !EvictNext([&] { return order_.ColdestOf(account); })) return false;
+    if (limit == 0 ||
+        !EvictNext(newcomer.priority, [&] { return order_.ColdestOf(account); })) {
+      return false;
+    }
   }
   return true;
 }

@@ -92,6 +92,13 @@ struct Removed {
   SsdLocation ssd{};
 };
 
+// What room is made for.
+struct Newcomer {
+  AccountRef account = kSharedAccount;
+  uint8_t priority = kPriorityMax;
+  uint64_t frame_bytes = 0;
+};
+
 struct BlockIndexOptions {
   bool with_ssd = false;
   // Tenants with quotas or reserves (accounts 1, 2, ...), and whose a space is.
@@ -144,15 +151,17 @@ class BlockIndex {
   void SetRetention(BlockRef block, const RetentionTicks& retention);
 
   // Frees the memory of the coldest block that may leave it: it loses that copy when it is on SSD
-  // too, and is removed otherwise. False when none may for one of `account`: what is left is held, or
-  // kept for other tenants' reserves.
-  bool EvictColdest(AccountRef account = kSharedAccount);
-  // As EvictColdest of the account's own blocks, at most `limit` times, until `frame_bytes` more are
-  // within its quota; false when they are not.
-  bool MakeRoomInQuota(AccountRef account, uint64_t frame_bytes, size_t limit);
-  // Removes the coldest block that is on SSD alone and may go, if its priority is at most
-  // `priority_max`; false when there is none.
-  bool EvictColdestSsd(uint8_t priority_max = kPriorityMax);
+  // too, and is removed otherwise, but never for a newcomer of lower priority beyond its tenant's
+  // reserve. False when none may for this newcomer: what is left is held, more important, or kept for
+  // other tenants' reserves.
+  bool EvictColdest(const Newcomer& newcomer = {});
+  // As EvictColdest of the account's own blocks, at most `limit` times, until the newcomer is within
+  // its quota; false when it is not.
+  bool MakeRoomInQuota(const Newcomer& newcomer, size_t limit);
+  // Gives up one copy on SSD for a newcomer of this priority: the coldest block that is on SSD alone
+  // and may go, if its priority is lower; else that of a lower block which memory keeps; else the
+  // coldest of the same priority. False when there is none. O(kSsdScanStep) for the second.
+  bool EvictColdestSsd(uint8_t priority);
 
   // --- Copies on SSD (block_index_tiers.cc) ---
   // The block of this key, doomed or not; kNoBlock when absent.
@@ -272,6 +281,8 @@ class BlockIndex {
   static_assert(sizeof(Entry) == 48);
 
   static constexpr uint32_t kPinsMax = (1u << 24) - 1;
+  // Entries that one call looks at, about 15 us.
+  static constexpr BlockRef kSsdScanStep = 4096;
   // What a record costs on SSD beside its frame: header and alignment.
   static constexpr uint64_t kSsdRecordBytes = 256;
 
@@ -289,9 +300,12 @@ class BlockIndex {
   static uint64_t SlabBytes(uint64_t frame_bytes) {
     return (frame_bytes + kGranuleBytes - 1) / kGranuleBytes * kGranuleBytes;
   }
-  // Evicts `coldest()` once it may leave memory.
+  // Evicts `coldest()` once it may leave memory; it is removed only if its priority is at most
+  // `priority_max`.
   template <typename Coldest>
-  bool EvictNext(Coldest coldest);
+  bool EvictNext(uint8_t priority_max, Coldest coldest);
+  // Gives up a copy on SSD, or what keeps one there, of a block in memory below `priority`.
+  bool GiveUpSsdBelow(uint8_t priority);
   // Unparks it if it may go now.
   void Reconsider(BlockRef block);
   void DropMemory(BlockRef block);
@@ -326,6 +340,7 @@ class BlockIndex {
   LazyArray<SsdCopy> ssd_;   // by block; without SSD empty
   uint64_t ssd_bytes_ = 0;
   size_t ssd_blocks_ = 0;
+  BlockRef ssd_hand_ = 0;  // where GiveUpSsdBelow() looks next
   size_t memory_blocks_ = 0;
   std::function<AccountRef(SpaceSlot)> account_of_;
   LazyArray<uint32_t> removals_;

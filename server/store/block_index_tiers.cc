@@ -104,16 +104,40 @@ void BlockIndex::AddMemory(BlockRef block, SlabRef slab) {
   ++memory_blocks_;
 }
 
-bool BlockIndex::EvictColdestSsd(uint8_t priority_max) {
+bool BlockIndex::EvictColdestSsd(uint8_t priority) {
   for (;;) {
     const BlockRef block = ssd_order_.ColdestOfAll();
-    if (block == kNoBlock || ssd_order_.priority(block) > priority_max) return false;
+    const bool lower = block != kNoBlock && ssd_order_.priority(block) < priority;
+    if (!lower && GiveUpSsdBelow(priority)) return true;
+    if (block == kNoBlock || ssd_order_.priority(block) > priority) return false;
     if (MayGo(entries_[block])) {
       Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
       return true;
     }
     ssd_order_.Park(block);
   }
+}
+
+// A block of higher priority must not go because memory holds the lower ones' copies, or their
+// children. Any will do: the order of memory says nothing of what SSD should keep.
+bool BlockIndex::GiveUpSsdBelow(uint8_t priority) {
+  if (!order_.MayHaveBelow(priority)) return false;
+  const BlockRef scanned = std::min(kSsdScanStep, entries_used_);
+  for (BlockRef step = 0; step < scanned; ++step) {
+    const BlockRef block = ssd_hand_ < entries_used_ ? ssd_hand_ : 0;
+    ssd_hand_ = block + 1;
+    const Entry& entry = entries_[block];
+    if (!entry.live || !entry.in_memory || !MayGo(entry)) continue;
+    if (order_.priority(block) >= priority) continue;
+    if (entry.on_ssd) {
+      ForgetSsd(block);
+      return true;
+    }
+    if (entry.parent == kNoBlock || !entries_[entry.parent].on_ssd) continue;
+    Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
+    return true;
+  }
+  return false;
 }
 
 BlockRef BlockIndex::AwaitParent(const Fingerprint& key, SpaceSlot space) {

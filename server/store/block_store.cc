@@ -125,12 +125,13 @@ PinSet BlockStore::PinAgain(const PinSet& block) {
   return PinSet(this, {ref});
 }
 
-SlabHandle BlockStore::Reserve(const SpaceEntry& space, uint64_t frame_bytes) {
+SlabHandle BlockStore::Reserve(const SpaceEntry& space, uint64_t frame_bytes, uint8_t priority) {
   if (FaultAt("put.reserve") != 0) return {};
+  const Newcomer newcomer = {space.account, priority, frame_bytes};
   for (bool fits = false; !fits;) {
     MutexLock lock(mutex_);
     const uint64_t used = index_.used_bytes(space.account);
-    fits = index_.MakeRoomInQuota(space.account, frame_bytes, kBlocksPerLock);
+    fits = index_.MakeRoomInQuota(newcomer, kBlocksPerLock);
     if (!fits && index_.used_bytes(space.account) == used) {
       ++tenants_[space.account].no_room_blocks;
       return {};
@@ -141,7 +142,7 @@ SlabHandle BlockStore::Reserve(const SpaceEntry& space, uint64_t frame_bytes) {
       return SlabHandle(&options_.dram, *slab, frame_bytes);
     }
     MutexLock lock(mutex_);
-    if (!index_.EvictColdest(space.account)) {
+    if (!index_.EvictColdest(newcomer)) {
       ++tenants_[space.account].no_room_blocks;
       return {};
     }
@@ -199,7 +200,10 @@ BlockStore::Published BlockStore::Publish(const Candidate& candidate, SlabHandle
   BlockRef block = kNoBlock;
   // Once more: other puts of the tenant may have landed since Reserve().
   if (published.outcome == PutOutcome::kStored &&
-      !index_.MakeRoomInQuota(candidate.space.account, header.frame_bytes, kBlocksPerLock)) {
+      !index_.MakeRoomInQuota({.account = candidate.space.account,
+                               .priority = candidate.retention.priority,
+                               .frame_bytes = header.frame_bytes},
+                              kBlocksPerLock)) {
     ++tenants_[candidate.space.account].no_room_blocks;
     return {PutOutcome::kNoRoom, {}};
   }

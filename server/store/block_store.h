@@ -124,9 +124,9 @@ class BlockStore {
   // Another pin on a pinned block.
   PinSet PinAgain(const PinSet& block);
 
-  // Room for a frame of the space's tenant, within its quota, evicting what may go; an empty handle
-  // when nothing more may.
-  SlabHandle Reserve(const SpaceEntry& space, uint64_t frame_bytes);
+  // Room for a frame of the space's tenant, within its quota, evicting what may go for one of this
+  // priority; an empty handle when nothing more may.
+  SlabHandle Reserve(const SpaceEntry& space, uint64_t frame_bytes, uint8_t priority);
 
   struct Candidate {
     const SpaceEntry& space;
@@ -180,6 +180,8 @@ class BlockStore {
   // The block whose copy on SSD is at `from` gets this one of the same frame in memory. False when it
   // has one, or its copy is elsewhere by now; then the slab is freed.
   bool Promote(BlockRef block, const SsdLocation& from, SlabHandle slab);
+  // 0 when it has gone.
+  uint8_t PriorityOf(BlockRef block) const;
 
   // A write of one block to SSD. Its frame stays where it is until EndWrite.
   struct SsdWrite {
@@ -201,8 +203,8 @@ class BlockStore {
   enum class Written : uint8_t { kNo, kUnderWay, kYes };
   Written WrittenOf(const PinSet& block);
   // Evicts from SSD, lowest priority and coldest first, until `bytes` more are within `bytes_max`. False when
-  // what is left is held, in memory too, or of a priority above `priority_max`.
-  bool MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority_max);
+  // what is left is held, in memory too, or of higher priority.
+  bool MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority);
   // Queues what should be on SSD and waits nowhere, of the entries [begin, begin + kScanStep);
   // returns where to go on, 0 at the end.
   BlockRef SweepUnwritten(BlockRef begin);

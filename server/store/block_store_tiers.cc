@@ -96,6 +96,11 @@ bool BlockStore::Promote(BlockRef block, const SsdLocation& from, SlabHandle sla
   return true;
 }
 
+uint8_t BlockStore::PriorityOf(BlockRef block) const {
+  MutexLock lock(mutex_);
+  return index_.present(block) ? index_.priority_of(block) : 0;
+}
+
 std::vector<BlockRef> BlockStore::UnwrittenChain(BlockRef block, size_t limit) const {
   std::vector<BlockRef> chain;
   MutexLock lock(mutex_);
@@ -174,12 +179,12 @@ BlockStore::Written BlockStore::WrittenOf(const PinSet& block) {
   return index_.writing(ref) ? Written::kUnderWay : Written::kNo;
 }
 
-bool BlockStore::MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority_max) {
+bool BlockStore::MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority) {
   for (;;) {
     MutexLock lock(mutex_);
     for (size_t step = 0; step < kBlocksPerLock; ++step) {
       if (bytes <= bytes_max && index_.ssd_bytes() <= bytes_max - bytes) return true;
-      if (!index_.EvictColdestSsd(priority_max)) return false;
+      if (!index_.EvictColdestSsd(priority)) return false;
     }
   }
 }

@@ -253,7 +253,7 @@ bool IngestSession::MakeRoom() {
     arriving_->staging = std::make_unique_for_overwrite<std::byte[]>(arriving_->frame_bytes);
     return true;
   }
-  arriving_->slab = blocks_.Reserve(space_, arriving_->frame_bytes);
+  arriving_->slab = blocks_.Reserve(space_, arriving_->frame_bytes, arriving_->retention.priority);
   if (!arriving_->slab) {
     Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
     return false;
@@ -329,7 +329,8 @@ void IngestSession::Encode() {
     Settle(PutOutcome::kInvalid, "the block does not fit a frame in its encoded form");
     return;
   }
-  block.slab = blocks_.Reserve(space_, encoded.header.size() + encoded.payload.size());
+  block.slab = blocks_.Reserve(space_, encoded.header.size() + encoded.payload.size(),
+                               block.retention.priority);
   if (!block.slab) {
     Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
     return;

@@ -100,7 +100,8 @@ bool Migrate::PromoteOne() {
   }
   FaultAt("migrate.promote");
   const auto bytes = promotion.frame->bytes();
-  SlabHandle slab = options_.blocks.Reserve(*promotion.space, bytes.size());
+  SlabHandle slab = options_.blocks.Reserve(*promotion.space, bytes.size(),
+                                            options_.blocks.PriorityOf(promotion.block));
   bool done = false;
   if (slab) {
     size_t copied = 0;

@@ -98,13 +98,21 @@ TEST_F(TenantsInStoreTest, ATenantGetsItsReserveBackFromWhoeverHasIt) {
   for (uint64_t number = 1; number <= 4; ++number)
     ASSERT_EQ(Put(number, 0, {.priority = 0}), PutOutcome::kStored);
   EXPECT_EQ(Blocks("reserve"), 4u);
-  // Beyond it the priorities decide, and its own are the lower ones... but for what the reserve
-  // keeps.
+  // Beyond it the priorities decide, and only its own are not higher.
   PutAs("reserve");
   ASSERT_EQ(Put(5, 0, {.priority = 0}), PutOutcome::kStored);
+  EXPECT_EQ(Blocks("reserve"), 4u);
+  EXPECT_EQ(Resident(5, 5), 1u);
+  ASSERT_EQ(Put(6, 0, {.priority = 100}), PutOutcome::kStored);
   EXPECT_EQ(Blocks("reserve"), 5u);
-  ASSERT_EQ(Put(6, 0, {.priority = 0}), PutOutcome::kStored);
-  EXPECT_EQ(Blocks("reserve"), 5u);
+}
+
+TEST_F(TenantsInStoreTest, APutFindsNoRoomAmongBlocksOfHigherPriority) {
+  PutAs("default");
+  for (uint64_t number = 11; number <= 18; ++number)
+    ASSERT_EQ(Put(number, 0, {.priority = 60}), PutOutcome::kStored);
+  EXPECT_EQ(Put(1, 0, {.priority = 59}), PutOutcome::kNoRoom);
+  EXPECT_EQ(Put(2, 0, {.priority = 60}), PutOutcome::kStored);
 }
 
 TEST_F(TenantsInStoreTest, UsageIsGivenBackHoweverABlockLeaves) {

@@ -270,7 +270,8 @@ void ConfigureEval(CLI::App& command, EvalOptions& options) {
   command
       .add_option(
           "--codec", options.codecs,
-          "Plans, comma-separated: a preset, a format, KEYS/VALUES, with +centre or +rotate; "
+          "Plans, comma-separated: a preset, a format, KEYS/VALUES, with +centre, +unrope, +rotate "
+          "or +haar; "
           "all: every name of `larder codec list`")
       ->delimiter(',')
       ->capture_default_str();

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "client/cli/inner_product_error.h"
 #include "client/cli/kv_profile.h"
 #include "proto/contract/errors.h"
 
@@ -131,8 +132,9 @@ absl::StatusOr<KvCache> CodecEval::Decode(const std::vector<std::vector<std::byt
   return cache;
 }
 
-AttentionScores CodecEval::Compare(const KvCache& decoded) const {
+void CodecEval::Compare(const KvCache& decoded, CodecScore& score) const {
   AttentionError error;
+  InnerProductError products(options_.seed);
   for (uint32_t layer = 0; layer < cache_.layers(); ++layer) {
     for (uint32_t head = 0; head < cache_.heads; ++head) {
       const auto rows = [&](const KvCache& cache, StreamKind kind) {
@@ -149,9 +151,12 @@ AttentionScores CodecEval::Compare(const KvCache& decoded) const {
                  .values = values,
                  .decoded_keys = decoded_keys,
                  .decoded_values = decoded_values});
+      products.Add(keys, decoded_keys, cache_.head_dim_k);
     }
   }
-  return error.Scores();
+  score.errors = error.Scores();
+  score.inner_product_slope = products.Slope();
+  score.inner_product_variance = products.Variance();
 }
 
 absl::StatusOr<CodecScore> CodecEval::Score(const CodecPlan& plan) const {
@@ -161,7 +166,7 @@ absl::StatusOr<CodecScore> CodecEval::Score(const CodecPlan& plan) const {
   if (!frames.ok()) return frames.status();
   const auto decoded = Decode(*frames, score);
   if (!decoded.ok()) return decoded.status();
-  score.errors = Compare(*decoded);
+  Compare(*decoded, score);
   return score;
 }
 

@@ -8,7 +8,7 @@
 //             frame to raw block; copy: memcpy of the same bytes. Medians of `repeats` measurements
 //             of 10 ms or one pass over all the data, whichever is longer. `repeats` 0: of the one
 //             pass that is needed anyway.
-// Errors are attention_error.h's. Sizes and errors are equal for equal input; speeds are measured.
+// Errors are attention_error.h's and, of keys, inner_product_error.h's. Sizes and errors are equal for equal input; speeds are measured.
 // Thread-compatible.
 #pragma once
 
@@ -32,6 +32,8 @@ struct CodecScore {
   double ratio = 0;
   uint64_t fallback_streams = 0;  // stood raw because their values did not fit the codec
   AttentionScores errors;
+  double inner_product_slope = 1;
+  double inner_product_variance = 0;
   double encode_bytes_per_second = 0;
   double decode_bytes_per_second = 0;
 };
@@ -62,7 +64,7 @@ class CodecEval {
                                                              CodecScore& score) const;
   absl::StatusOr<KvCache> Decode(const std::vector<std::vector<std::byte>>& frames,
                                  CodecScore& score) const;
-  AttentionScores Compare(const KvCache& decoded) const;
+  void Compare(const KvCache& decoded, CodecScore& score) const;
 
   const KvCache& cache_;
   const CodecEvalOptions options_;

@@ -107,8 +107,10 @@ std::string CodecListText(const std::vector<CodecListing>& codecs) {
          absl::StrFormat(
              "\nT tokens of a block, D channels of a head. K, V: measured at T=%d, D=%d on "
              "Gaussian "
-             "values.\nA plan is a preset, a format, or KEYS/VALUES; +centre and +rotate follow a "
-             "format's name.\nRoPE: keys are turned back to position 0 where the model's rotary "
+             "values.\nA plan is a preset, a format, or KEYS/VALUES; +centre, +unrope, +rotate and "
+             "+haar follow a format's name.\nint2_tokens_g32 and its like are formats too: affine "
+             "codes of 2, 3, 4 or 8 bits\nalong tokens or channels, in groups of 16 to 256.\nRoPE: "
+             "keys are turned back to position 0 where the model's rotary "
              "embedding is known; otherwise centred as they are.\n",
              kTokens, kHeadDim);
 }

@@ -81,6 +81,8 @@ nlohmann::ordered_json CodecReportJson(const CodecReport& report) {
                       {"key_output_error", score.errors.key_output_error},
                       {"output_error", score.errors.output_error},
                       {"top1_agreement", score.errors.top1_agreement},
+                      {"inner_product_slope", score.inner_product_slope},
+                      {"inner_product_variance", score.inner_product_variance},
                       {"fallback_streams", score.fallback_streams},
                       {"encode_bytes_per_second", score.encode_bytes_per_second},
                       {"decode_bytes_per_second", score.decode_bytes_per_second}});

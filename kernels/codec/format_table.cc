@@ -1,4 +1,6 @@
 // The page that lists every codec. One row per format; registry.h says what a row means.
+#include <charconv>
+
 #include "kernels/codec/affine_quantiser.h"
 #include "kernels/codec/fp8_quantiser.h"
 #include "kernels/codec/ggml_ops.h"
@@ -137,12 +139,16 @@ constexpr FormatRow kFormats[] = {
     Both("turbo2", Turbo(2, kTurboUnbiased), "2 + 16/D", "relative MSE 0.131", kTurboSource),
     Both("turbo3", Turbo(3, kTurboUnbiased), "3 + 16/D", "relative MSE 0.0352", kTurboSource),
     Both("turbo4", Turbo(4, kTurboUnbiased), "4 + 16/D", "relative MSE 0.0094", kTurboSource),
+    Both("turbo1_plain", Turbo(1, kTurboPlain), "1 + 16/D", "relative MSE 0.361",
+         "TurboQuant (2025), MSE stage"),
     Both("turbo2_plain", Turbo(2, kTurboPlain), "2 + 16/D", "relative MSE 0.116",
          "TurboQuant (2025), MSE stage"),
     Both("turbo3_plain", Turbo(3, kTurboPlain), "3 + 16/D", "relative MSE 0.034",
          "TurboQuant (2025), MSE stage"),
     Both("turbo4_plain", Turbo(4, kTurboPlain), "4 + 16/D", "relative MSE 0.00931",
          "TurboQuant (2025), MSE stage"),
+    Both("turbo1_nc", Turbo(1, kTurboNormed), "1 + 16/D", "relative MSE 0.401",
+         "TurboQuant (2025), MSE stage; length restored"),
     Both("turbo2_nc", Turbo(2, kTurboNormed), "2 + 16/D", "relative MSE 0.12",
          "TurboQuant (2025), MSE stage; length restored"),
     Both("turbo3_nc", Turbo(3, kTurboNormed), "3 + 16/D", "relative MSE 0.0343",
@@ -207,7 +213,37 @@ constexpr PresetRow kPresets[] = {
     {"cachegen", "cachegen5/cachegen4", "as CacheGen: a quarter to a sixth of the bytes"},
 };
 
+// "int4_tokens_g32", "int3_channels_g128": affine codes of any width, axis and group, for keys and values alike.
+std::optional<StreamCodec> AffineByName(std::string_view name) {
+  const auto take = [&](std::string_view prefix) {
+    if (!name.starts_with(prefix)) return false;
+    name.remove_prefix(prefix.size());
+    return true;
+  };
+  const auto number = [&](uint16_t* value) {
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), *value);
+    if (error != std::errc() || name.front() == '0') return false;
+    name.remove_prefix(static_cast<size_t>(end - name.data()));
+    return true;
+  };
+  uint16_t bits = 0, group = 0;
+  if (!take("int") || !number(&bits)) return std::nullopt;
+  const bool tokens = take("_tokens_g");
+  if (!tokens && !take("_channels_g")) return std::nullopt;
+  if (!number(&group) || !name.empty()) return std::nullopt;
+  const bool known = bits == 2 || bits == 3 || bits == 4 || bits == 8;
+  if (!known || group % 16 != 0 || group < 16 || group > 256) return std::nullopt;
+  return Affine(tokens ? kAffineTokens : kAffineChannels, static_cast<uint8_t>(bits), group);
+}
+
 }  // namespace
+
+std::optional<StreamCodec> FindFormat(std::string_view name, bool key) {
+  for (const FormatRow& row : kFormats) {
+    if (row.name == name) return key ? row.key : row.value;
+  }
+  return AffineByName(name);
+}
 
 std::span<const FormatRow> Formats() { return kFormats; }
 std::span<const PresetRow> Presets() { return kPresets; }

@@ -76,21 +76,19 @@ std::string Known() {
   std::string known;
   for (const PresetRow& row : Presets()) known.append(known.empty() ? "" : ", ").append(row.name);
   for (const FormatRow& row : Formats()) known.append(", ").append(row.name);
-  return known;
+  return known + ", int{2,3,4,8}_{tokens,channels}_g{16 to 256}";
 }
 
 // "q4_0+centre": the format's codec for keys or for values, with the modifiers.
 std::optional<StreamCodec> ParseStream(std::string_view name, bool key, std::string* why) {
   const size_t plus = name.find('+');
   const std::string_view base = name.substr(0, plus);
-  const auto formats = Formats();
-  const auto row = std::find_if(formats.begin(), formats.end(),
-                                [&](const FormatRow& format) { return format.name == base; });
-  if (row == formats.end()) {
+  const std::optional<StreamCodec> format = FindFormat(base, key);
+  if (!format) {
     *why = "unknown codec '" + std::string(base) + "'; known are " + Known();
     return std::nullopt;
   }
-  StreamCodec codec = key ? row->key : row->value;
+  StreamCodec codec = *format;
   std::string_view modifiers = plus == name.npos ? "" : name.substr(plus + 1);
   while (!modifiers.empty()) {
     const size_t end = modifiers.find('+');
@@ -101,14 +99,16 @@ std::optional<StreamCodec> ParseStream(std::string_view name, bool key, std::str
     }
     if (modifier == "centre") {
       codec.params.transform |= key ? kTransformUnrope | kTransformCentre : kTransformCentre;
+    } else if (modifier == "unrope") {
+      codec.params.transform |= kTransformUnrope;
     } else if (modifier == "rotate") {
       codec.params.transform |= kTransformRotate;
     } else if (modifier == "haar") {
       codec.params.transform = (codec.params.transform & ~kTransformRotate) | kTransformHaar;
       codec.params.seed = kCodecSeed;
     } else {
-      *why =
-          "unknown modifier '+" + std::string(modifier) + "'; known are +centre, +rotate and +haar";
+      *why = "unknown modifier '+" + std::string(modifier) +
+             "'; known are +centre, +unrope, +rotate and +haar";
       return std::nullopt;
     }
     modifiers = end == modifiers.npos ? "" : modifiers.substr(end + 1);
@@ -148,8 +148,13 @@ std::optional<CodecPlan> ParsePlan(std::string_view name, std::string* why) {
   if (!key_codec) return std::nullopt;
   auto value_codec = ParseStream(value, /*key=*/false, why);
   if (!value_codec) return std::nullopt;
-  // One name for both speaks of keys when it says centre: values have no offset worth storing.
-  if (slash == name.npos) value_codec->params.transform &= ~kTransformCentre;
+  // One name for both speaks of keys when it says centre or unrope: values have no offset worth storing and no rotation.
+  if (slash == name.npos) {
+    value_codec->params.transform &= ~(kTransformCentre | kTransformUnrope);
+  } else if ((value_codec->params.transform & kTransformUnrope) != 0) {
+    *why = "'+unrope' in '" + std::string(value) + "' is for keys: values have no rotation";
+    return std::nullopt;
+  }
   return CodecPlan{std::string(name), *key_codec, *value_codec};
 }
 

@@ -3,8 +3,11 @@
 // A plan says how a block's keys and values are stored. Names:
 //   plan       = preset | stream [ "/" stream ]           keys "/" values; one name serves both
 //   stream     = format { "+" modifier }                  e.g. q4_0+centre+rotate/q4_0
-//   modifier   = "centre" | "rotate"                      centre turns keys back to position 0 first
-// Presets and formats are the rows of Presets() and Formats(); README has them as a page.
+//   modifier   = "centre" | "unrope" | "rotate" | "haar"  centre turns keys back to position 0 first,
+//                                                         unrope does only that, to keys
+//   format     = a row of Formats() | "int" bits "_" ( "tokens" | "channels" ) "_g" group
+// The last are kAffine's codes of 2, 3, 4 or 8 bits in groups of 16 to 256, a multiple of 16, along the named axis.
+// Presets are the rows of Presets(); README has both as a page.
 // Immutable tables: thread-safe.
 #pragma once
 
@@ -54,6 +57,9 @@ struct PresetRow {
 
 std::span<const FormatRow> Formats();
 std::span<const PresetRow> Presets();
+
+// A format of the grammar above as it codes keys or values; nullopt when there is none of that name.
+std::optional<StreamCodec> FindFormat(std::string_view name, bool key);
 
 // nullopt when the name is not a plan; `*why` then says what was wrong and what is known.
 std::optional<CodecPlan> ParsePlan(std::string_view name, std::string* why);

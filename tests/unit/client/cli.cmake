@@ -9,6 +9,7 @@ larder_test(
     cli/codec_eval_test.cc
     cli/exit_code_test.cc
     cli/hash_tokens_test.cc
+    cli/inner_product_error_test.cc
     cli/kv_cache_test.cc
     cli/kv_profile_test.cc
     cli/latency_histogram_test.cc

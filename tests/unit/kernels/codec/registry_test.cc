@@ -5,6 +5,8 @@
 
 #include <set>
 
+#include "kernels/codec/affine_quantiser.h"
+
 namespace larder {
 namespace {
 
@@ -61,6 +63,23 @@ TEST(RegistryTest, ReadsModifiersAndSlashes) {
   EXPECT_EQ(both->value.params.transform, kTransformRotate);
 }
 
+TEST(RegistryTest, ReadsAffineFormatsOfEveryWidthAxisAndGroup) {
+  std::string why;
+  const auto plan = ParsePlan("int3_tokens_g64+unrope/int8_channels_g16", &why);
+  ASSERT_TRUE(plan) << why;
+  EXPECT_EQ(plan->key.id, CodecId::kAffine);
+  EXPECT_EQ(plan->key.params.variant, kAffineTokens);
+  EXPECT_EQ(plan->key.params.bits, 3);
+  EXPECT_EQ(plan->key.params.group, 64);
+  EXPECT_EQ(plan->key.params.transform, kTransformUnrope);
+  EXPECT_EQ(plan->value.params.variant, kAffineChannels);
+  EXPECT_EQ(plan->value.params.bits, 8);
+  EXPECT_EQ(plan->value.params.group, 16);
+  EXPECT_EQ(ParsePlan("int4_tokens_g32/int4_channels_g32", &why)->key,
+            ParsePlan("kivi4_g32", &why)->key);
+  EXPECT_EQ(ParsePlan("int2_tokens_g16+unrope", &why)->value.params.transform, 0);
+}
+
 TEST(RegistryTest, TakesADenseRotationInPlaceOfTheOther) {
   std::string why;
   const auto plan = ParsePlan("turbo3+haar+centre/q4_0+haar", &why);
@@ -78,6 +97,13 @@ TEST(RegistryTest, SaysWhatItDoesNotKnow) {
   EXPECT_THAT(why, HasSubstr("e4m3"));
   EXPECT_FALSE(ParsePlan("e4m3+twist", &why));
   EXPECT_THAT(why, HasSubstr("'+twist'"));
+  for (const char* name : {"int4", "int5_tokens_g32", "int4_rows_g32", "int4_tokens_g24",
+                           "int4_tokens_g272", "int4_tokens_g032", "int4_tokens_g32x",
+                           "int_tokens_g32", "int4_tokens_g", "int4_tokens_g70000"}) {
+    EXPECT_FALSE(ParsePlan(name, &why)) << name;
+  }
+  EXPECT_FALSE(ParsePlan("raw/q4_0+unrope", &why));
+  EXPECT_THAT(why, HasSubstr("for keys"));
   EXPECT_FALSE(ParsePlan("raw+rotate", &why));
   EXPECT_FALSE(ParsePlan("", &why));
   EXPECT_FALSE(ParsePlan("e4m3/", &why));

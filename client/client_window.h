@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "client/client.h"
+#include "proto/contract/shm_window.h"
 
 namespace larder {
 
@@ -31,12 +32,13 @@ class ClientWindow {
   virtual std::string_view id() const = 0;
   // Whether the server still has it, as far as can be told without asking. Cheap.
   virtual bool alive() const = 0;
-  // Whether the server tells progress slots (shm_window.h) while it writes.
-  virtual bool tells_progress() const = 0;
+  // Whether the server tells the progress slots of a get while it writes; else the window does, as bytes arrive.
+  virtual bool server_tells() const = 0;
 
-  // A call over these spans, one per block, is about to be sent; returns the tag it carries. `get`: the server
-  // will write them, else read them.
-  virtual uint64_t BeginCall(std::span<const WindowSpan> spans, bool get) = 0;
+  // A call over these spans, one per block, is about to be sent; returns the tag it carries. `slots`: the
+  // server will write the spans, and these zeroed progress slots, one per span, tell how far each has come;
+  // they must live until the call has been finished or abandoned. Empty: the server will read the spans.
+  virtual uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots) = 0;
   // The call was answered with OK. `frame_bytes`: of a get, what must have arrived of each block, 0 for no hit;
   // empty for a put. Returns when it has, false when that can not be.
   virtual bool FinishCall(uint64_t tag, std::span<const uint64_t> frame_bytes) = 0;

@@ -26,8 +26,8 @@ class ShmClientWindow final : public ClientWindow {
   std::span<std::byte> memory() const override { return {memory_, bytes_}; }
   std::string_view id() const override { return id_; }
   bool alive() const override;
-  bool tells_progress() const override { return true; }
-  uint64_t BeginCall(std::span<const WindowSpan>, bool) override { return 0; }
+  bool server_tells() const override { return true; }
+  uint64_t BeginCall(std::span<const WindowSpan>, std::span<ProgressSlot>) override { return 0; }
   bool FinishCall(uint64_t, std::span<const uint64_t>) override { return true; }
   bool AbandonCall(uint64_t) override { return false; }
   void Disconnect() override;

@@ -1,9 +1,13 @@
 #include "client/ucx_client_window.h"
 
 #include <grpcpp/grpcpp.h>
+#include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstring>
 #include <future>
 #include <utility>
@@ -23,6 +27,14 @@ using transport::UcxWorker;
 namespace {
 
 constexpr int kPositionBits = 16;  // of a tag; more than a call's blocks
+
+// As the server does over shared memory; here both sides are this process.
+void Tell(ProgressSlot& slot, uint32_t state) {
+  slot.state.store(state);
+  if (slot.waiters.load() != 0) {
+    ::syscall(SYS_futex, &slot.state, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  }
+}
 
 absl::StatusOr<std::string> OpenAtServer(const ClientOptions& options) {
   const auto stub = v1::Windows::NewStub(
@@ -88,7 +100,8 @@ UcxClientWindow::~UcxClientWindow() {
   ::munmap(memory_, bytes_);
 }
 
-uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans, bool get) {
+uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
+                                    std::span<ProgressSlot> slots) {
   uint64_t tag;
   {
     std::lock_guard lock(state_->mutex);
@@ -103,12 +116,16 @@ uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans, bool get)
       if (call != state->calls.end()) change(call->second[i]);
       state->changed.notify_all();
     };
-    const auto ended = [update](UcxEnd) {
+    ProgressSlot* const slot = slots.empty() ? nullptr : &slots[i];
+    const auto ended = [update, slot](UcxEnd) {
+      if (slot != nullptr) Tell(*slot, slot->state.load() | ProgressSlot::kEnded);
       update([](State::Block& block) { block.ended = true; });
     };
     const transport::UcxSpans part = {memory().subspan(spans[i].offset, spans[i].bytes)};
-    if (get) {
-      const auto progress = [update](uint64_t bytes, uint64_t) {
+    if (slot != nullptr) {
+      const auto progress = [update, slot](uint64_t bytes, uint64_t block_bytes) {
+        slot->frame_bytes.store(block_bytes, std::memory_order_relaxed);
+        Tell(*slot, ProgressSlot::kBegun | static_cast<uint32_t>(bytes / ProgressSlot::kUnitBytes));
         update([bytes](State::Block& block) { block.arrived = bytes; });
       };
       peer_->Expect(tag + i, part, progress, ended);

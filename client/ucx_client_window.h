@@ -35,8 +35,8 @@ class UcxClientWindow final : public ClientWindow {
   std::span<std::byte> memory() const override { return {memory_, bytes_}; }
   std::string_view id() const override { return id_; }
   bool alive() const override { return state_->alive.load(std::memory_order_relaxed); }
-  bool tells_progress() const override { return false; }
-  uint64_t BeginCall(std::span<const WindowSpan> spans, bool get) override;
+  bool server_tells() const override { return false; }
+  uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots) override;
   bool FinishCall(uint64_t tag, std::span<const uint64_t> frame_bytes) override;
   bool AbandonCall(uint64_t tag) override;
   void Disconnect() override;

@@ -27,7 +27,7 @@ namespace {
 
 // Blocks of one request: 48 bytes each, well under gRPC's 4 MiB.
 constexpr size_t kBatchBlocksMax = 16'384;
-// While a block is on its way its next step is 10 us off: sleeping would cost more than that.
+// While a server on this host copies a block, its next step is 10 us off: sleeping would cost more than that.
 constexpr int kSpins = 2'000;
 // A wake-up is never lost for longer.
 constexpr long kSleepNanoseconds = 5'000'000;
@@ -197,10 +197,10 @@ void WindowGet::Send() {
   if (work_->lease_ttl.count() > 0) {
     *request_.mutable_lease_ttl() = DurationToWire(work_->lease_ttl);
   }
-  const bool overlaps = open_.window->tells_progress() && work_->helper != nullptr;
+  const bool overlaps = work_->helper != nullptr;
   std::memset(open_.window->memory().data() + slots_.offset, 0, slots_.bytes);
-  if (open_.window->tells_progress()) request_.set_progress_offset(slots_.offset);
-  tag_ = open_.window->BeginCall(spans, true);
+  if (open_.window->server_tells()) request_.set_progress_offset(slots_.offset);
+  tag_ = open_.window->BeginCall(spans, {&SlotAt(0), spans.size()});
   request_.set_tag(tag_);
   answered_.store(false, std::memory_order_relaxed);
   meeting_.store(overlaps ? 2 : 1, std::memory_order_relaxed);
@@ -268,7 +268,7 @@ void WindowGet::Feed(Arriving& block, uint64_t frame_bytes, uint64_t available) 
 }
 
 void WindowGet::AwaitMore(ProgressSlot& slot, uint32_t seen, bool begun) {
-  for (int i = 0; begun && i < kSpins; ++i) {
+  for (int i = 0; begun && open_.window->server_tells() && i < kSpins; ++i) {
     if (slot.state.load(std::memory_order_relaxed) != seen) return;
     Pause();
   }
@@ -356,7 +356,7 @@ void WindowGet::GiveRoomBack() {
     } else {
       // The slots stay with the last range that needs one.
       ProgressSlot* const slot = &SlotAt(i);
-      const bool tells = open_.window->tells_progress();
+      const bool tells = open_.window->server_tells();
       open_.ranges->Retire(blocks_[i].span, [slot, tells] {
         return tells && (slot->state.load(std::memory_order_acquire) & ProgressSlot::kEnded) != 0;
       });
@@ -366,7 +366,7 @@ void WindowGet::GiveRoomBack() {
   if (!slots_free) {
     std::vector<ProgressSlot*> slots;
     for (size_t i = 0; i < blocks_.size(); ++i) slots.push_back(&SlotAt(i));
-    open_.ranges->Retire(slots_, [slots, tells = open_.window->tells_progress()] {
+    open_.ranges->Retire(slots_, [slots, tells = open_.window->server_tells()] {
       return tells && std::all_of(slots.begin(), slots.end(), [](const ProgressSlot* slot) {
                return (slot->state.load(std::memory_order_acquire) & ProgressSlot::kEnded) != 0;
              });

@@ -137,7 +137,7 @@ bool WindowPut::Place(const PutBlock& block) {
 void WindowPut::Send() {
   *request_.mutable_open() = OpenOf(*work_, spans_.size());
   request_.set_window_id(std::string(open_.window->id()));
-  tag_ = open_.window->BeginCall(spans_, false);
+  tag_ = open_.window->BeginCall(spans_, {});
   request_.set_tag(tag_);
   StartUnary(
       *channel_, deadline_, &request_, &response_,

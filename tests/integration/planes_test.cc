@@ -144,6 +144,30 @@ TEST_F(PlanesTest, TellsLayersInOrderAndOnlyWhenTheirBytesStand) {
   }
 }
 
+TEST_F(PlanesTest, LayersOverUcxAreToldWhileLaterOnesAreOnTheirWay) {
+  server::Config config;
+  config.ucx_listen = "127.0.0.1:0";
+  Start(config);
+  Connect({.plane = PlaneChoice::kUcx, .window = {.bytes = 64 << 20}}, 64 << 10);  // 8 MiB a block
+  PutChain(1, 2);
+  const uint64_t bytes = testing::RawBytesOf(space);
+  std::vector<std::byte> memory(bytes);
+  const GetBlock block{KnownHash(1, 1), memory};
+  const std::shared_ptr<const std::byte> expected = KnownChain(space, 1, 2)[1].raw;
+  uint32_t early = 0;
+  GetOptions options;
+  options.on_layers = [&](size_t, uint32_t layers) {
+    early += layers < kLayers;
+    EXPECT_EQ(std::memcmp(expected.get(), memory.data(), bytes / kLayers * layers), 0);
+  };
+  // How far the bytes are at any look is up to the scheduler; never to be early is not.
+  for (int tries = 0; early == 0 && tries < 50; ++tries) {
+    std::fill(memory.begin(), memory.end(), std::byte{0});
+    ASSERT_TRUE(client->Get(space, {&block, 1}, options).ok());
+  }
+  EXPECT_GT(early, 0u);
+}
+
 TEST_F(PlanesTest, ABatchLargerThanTheWindowPassesInTurns) {
   Connect({.window = {.bytes = 1 << 20}});
   PutChain(1, 20);

@@ -102,8 +102,8 @@ ByteSpans IngestSession::Landing(uint64_t bytes_max) const {
   ByteSpans landing;
   if (!arriving_ || arriving_->settled || !arriving_->verifier) return landing;
   size_t used = arriving_->span_used;
-  for (size_t i = arriving_->span; i < arriving_->spans.size() && bytes_max > 0; ++i) {
-    const auto rest = arriving_->spans[i].subspan(used);
+  for (size_t i = arriving_->span; i < arriving_->room->spans.size() && bytes_max > 0; ++i) {
+    const auto rest = arriving_->room->spans[i].subspan(used);
     const auto part = rest.first(std::min<uint64_t>(rest.size(), bytes_max));
     if (!part.empty()) landing.push_back(part);
     bytes_max -= part.size();
@@ -115,7 +115,7 @@ ByteSpans IngestSession::Landing(uint64_t bytes_max) const {
 absl::Status IngestSession::Landed(uint32_t index, uint64_t bytes) {
   if (absl::Status status = Receive(index, bytes); !status.ok()) return status;
   while (bytes > 0 && !arriving_->settled) {
-    const auto target = arriving_->spans[arriving_->span].subspan(arriving_->span_used);
+    const auto target = arriving_->room->spans[arriving_->span].subspan(arriving_->span_used);
     const size_t step = std::min<uint64_t>({target.size(), bytes, kLandBytes});
     Verify(target.first(step));
     bytes -= step;
@@ -158,18 +158,13 @@ size_t IngestSession::GatherHeader(std::span<const std::byte> piece) {
 // Everything that can be refused is refused here, before a byte of payload is stored.
 void IngestSession::AcceptHeader() {
   if (!Identify() || !FindParent() || !MakeRoom()) return;
-  if (arriving_->encode) {
-    arriving_->spans = {{arriving_->staging.get(), arriving_->frame_bytes}};
-  } else {
-    arriving_->spans = arriving_->slab.spans();
-  }
   arriving_->verifier.emplace(arriving_->frame);
-  const size_t copied = CopyInto(arriving_->spans, arriving_->header_region);
+  const size_t copied = CopyInto(arriving_->room->spans, arriving_->header_region);
   for (size_t left = copied; left > 0;) {  // where the payload goes on
-    const size_t step = std::min(left, arriving_->spans[arriving_->span].size());
+    const size_t step = std::min(left, arriving_->room->spans[arriving_->span].size());
     left -= step;
     arriving_->span_used = step;
-    if (step == arriving_->spans[arriving_->span].size()) {
+    if (step == arriving_->room->spans[arriving_->span].size()) {
       ++arriving_->span;
       arriving_->span_used = 0;
     }
@@ -208,8 +203,7 @@ bool IngestSession::Identify() {
     Settle(PutOutcome::kInvalid, wrong);
     return false;
   }
-  arriving_->encode = IsRaw(arriving_->frame) &&
-                      BlockCoder::WouldCode(recipe_, full, header.tokens, header.token_begin);
+  arriving_->encode = WouldEncode(arriving_->frame);
   return true;
 }
 
@@ -237,34 +231,19 @@ bool IngestSession::FindParent() {
 }
 
 bool IngestSession::MakeRoom() {
-  if (arriving_->frame_bytes > budget_.bytes_max()) {
-    Settle(PutOutcome::kNoRoom,
-           "the frame is larger than this server ever takes in (ingest_bytes_max, or half of "
-           "dram_bytes); use smaller blocks or give the server more memory");
-    return false;
-  }
-  auto grant = budget_.Take(arriving_->frame_bytes);
-  if (!grant || FaultAt("put.budget") != 0) {
-    Settle(PutOutcome::kNoRoom, "ingest_bytes_max is in flight already; back off and put again");
-    return false;
-  }
-  arriving_->grant = *std::move(grant);
-  if (arriving_->encode) {
-    arriving_->staging = std::make_unique_for_overwrite<std::byte[]>(arriving_->frame_bytes);
-    return true;
-  }
-  arriving_->slab = blocks_.Reserve(space_, arriving_->frame_bytes, arriving_->retention.priority);
-  if (!arriving_->slab) {
-    Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
-    return false;
-  }
-  return true;
+  if (arriving_->room) return true;
+  std::string_view reason;
+  arriving_->room = TakeRoom(arriving_->frame_bytes, arriving_->encode,
+                             arriving_->retention.priority, &reason);
+  if (arriving_->room) return true;
+  Settle(PutOutcome::kNoRoom, reason.empty() ? MessageOf(PutOutcome::kNoRoom) : reason);
+  return false;
 }
 
 // The one copy of the payload: from the transport's buffer into the slab, verified from there.
 void IngestSession::Land(std::span<const std::byte> piece) {
   while (!piece.empty() && !arriving_->settled) {
-    const auto target = arriving_->spans[arriving_->span].subspan(arriving_->span_used);
+    const auto target = arriving_->room->spans[arriving_->span].subspan(arriving_->span_used);
     const size_t step = std::min({target.size(), piece.size(), kLandBytes});
     FaultAt("put.land");
     std::memcpy(target.data(), piece.data(), step);
@@ -276,7 +255,7 @@ void IngestSession::Land(std::span<const std::byte> piece) {
 // Takes in bytes that stand where they belong: the front of the current span.
 void IngestSession::Verify(std::span<const std::byte> landed) {
   arriving_->span_used += landed.size();
-  if (arriving_->span_used == arriving_->spans[arriving_->span].size()) {
+  if (arriving_->span_used == arriving_->room->spans[arriving_->span].size()) {
     ++arriving_->span;
     arriving_->span_used = 0;
   }
@@ -294,7 +273,7 @@ void IngestSession::Complete() {
     } else if (!block.settled) {
       FaultAt("put.publish");
       auto published = blocks_.Publish({space_, block.frame, block.retention, block.parent},
-                                       std::move(block.slab));
+                                       std::move(block.room->slab));
       FaultAt("put.published");
       if (!published.pin.empty()) last_ = std::move(published.pin);
       Settle(published.outcome, MessageOf(published.outcome));
@@ -311,10 +290,10 @@ void IngestSession::Encode() {
   ArrivingBlock& block = *arriving_;
   const FrameHeader raw_header = block.frame.header();
   // The raw block is the payload without its padding.
-  std::byte* raw = block.staging.get() + raw_header.header_bytes;
+  std::byte* raw = block.room->staging.get() + raw_header.header_bytes;
   size_t raw_bytes = 0;
   for (const StreamEntry& stream : block.frame.streams()) {
-    std::memmove(raw + raw_bytes, block.staging.get() + stream.offset, stream.bytes);
+    std::memmove(raw + raw_bytes, block.room->staging.get() + stream.offset, stream.bytes);
     raw_bytes += stream.bytes;
   }
   const auto start = std::chrono::steady_clock::now();
@@ -329,24 +308,22 @@ void IngestSession::Encode() {
     Settle(PutOutcome::kInvalid, "the block does not fit a frame in its encoded form");
     return;
   }
-  block.slab = blocks_.Reserve(space_, encoded.header.size() + encoded.payload.size(),
+  block.room->slab = blocks_.Reserve(space_, encoded.header.size() + encoded.payload.size(),
                                block.retention.priority);
-  if (!block.slab) {
+  if (!block.room->slab) {
     Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
     return;
   }
   // The one copy of the encoded bytes: how many there are was not known before.
-  CopyInto(block.slab.spans(), encoded.header);
-  CopyInto(Behind(block.slab.spans(), encoded.header.size()), encoded.payload);
+  CopyInto(block.room->slab.spans(), encoded.header);
+  CopyInto(Behind(block.room->slab.spans(), encoded.header.size()), encoded.payload);
 }
 
 void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
   ArrivingBlock& block = *arriving_;
   block.settled = true;
   // The reservation ends here, not when the rest of the frame has been skipped.
-  block.slab.Reset();
-  block.staging.reset();
-  block.grant = {};
+  block.room.reset();
   const bool stored = outcome == PutOutcome::kStored;
   const uint64_t frame_bytes = stored ? block.frame.header().frame_bytes : 0;
   results_[block.index] = {outcome, std::string(message), frame_bytes};

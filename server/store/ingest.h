@@ -32,6 +32,16 @@
 
 namespace larder::server {
 
+// Where a frame lands before it is published. Its spans stay writable as long as it lives.
+struct IngestRoom {
+  ByteBudget::Grant grant;
+  SlabHandle slab;
+  // A raw frame that is to be encoded lands here instead, and its encoded form in the slab.
+  std::unique_ptr<std::byte[]> staging;
+  ByteSpans spans;  // of the whole frame
+  PinSet parent;    // of a block that is not in its turn yet: not to be evicted for it
+};
+
 // The block that is arriving. Its fate may be settled before its last byte; then the rest is
 // skipped.
 struct ArrivingBlock {
@@ -44,13 +54,9 @@ struct ArrivingBlock {
   uint32_t header_bytes = 0;             // 0: not known yet
   FrameView frame;
   std::optional<FrameVerifier> verifier;  // set once the payload is accepted
-  ByteBudget::Grant grant;
-  SlabHandle slab;
-  // A raw frame that is to be encoded lands here instead, and its encoded form in the slab.
-  std::unique_ptr<std::byte[]> staging;
+  std::optional<IngestRoom> room;
   bool encode = false;
-  ByteSpans spans;
-  size_t span = 0;  // where the next byte lands: spans[span][span_used]
+  size_t span = 0;  // where the next byte lands: room->spans[span][span_used]
   size_t span_used = 0;
   PinSet parent;
 };
@@ -95,6 +101,15 @@ class IngestSession {
   // The first `bytes` bytes of Landing's spans have been written. They are verified here, after the last
   // moment at which anybody else could touch them.
   absl::Status Landed(uint32_t index, uint64_t bytes);
+  // Room for a later block of this batch, so that its payload may arrive before its turn comes: spans behind
+  // its header region. nullopt when it can be told already that the block will not be stored, or when there is
+  // no room now: then its turn decides. `previous`: the block before it, which may become its parent.
+  std::optional<IngestRoom> RoomAhead(std::span<const std::byte> header_region,
+                                      uint64_t frame_bytes, const RetentionSpec& retention,
+                                      std::span<const std::byte> previous);
+  // The begun block lands there, where its payload stands already: before the first byte of its header.
+  // Nobody writes there any more.
+  void UseRoom(IngestRoom room) { arriving_->room = std::move(room); }
   // `bytes` bytes of a settled block's frame are not brought.
   absl::Status Skip(uint32_t index, uint64_t bytes);
   // Bytes of the begun block's frame that have not come; 0 when none is begun.
@@ -109,7 +124,11 @@ class IngestSession {
   void AcceptHeader();
   bool Identify();
   bool FindParent();
+  bool WouldEncode(const FrameView& frame) const;
   bool MakeRoom();
+  // nullopt, and why (empty: nothing may be evicted), when there is none now.
+  std::optional<IngestRoom> TakeRoom(uint64_t frame_bytes, bool encode, uint8_t priority,
+                                     std::string_view* reason);
   void Encode();
   absl::Status Receive(uint32_t index, uint64_t bytes);
   void TryStreams();

@@ -14,7 +14,7 @@ void IngestSession::TryStreams() {
   for (size_t i = 0; i < block.frame.streams().size(); ++i) {
     const StreamEntry& stream = block.frame.streams()[i];
     gathered.resize(stream.bytes);
-    CopyOut(Behind(block.spans, stream.offset), gathered);
+    CopyOut(Behind(block.room->spans, stream.offset), gathered);
     if (coder->IsWellFormed(block.frame, i, gathered)) continue;
     Settle(PutOutcome::kCorrupt, absl::StrCat("stream ", i, " does not decode; encode it again"));
     return;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "server/tier/byte_spans.h"
+
 namespace larder::server {
 
 std::shared_ptr<WindowIngest> WindowIngest::Create(const WindowParts& parts,
@@ -40,34 +42,92 @@ bool WindowIngest::Work() {
         MutexLock lock(mutex_);
         if (!ended_) return true;  // its end wakes us
       }
-      if (absl::Status status = TakeIn(); !status.ok()) {
-        Finish(std::move(status));
-        return true;
-      }
+      Fail(TakeIn());
     }
     const bool whole = session_->missing() == 0;
-    if (stopped_ || cancelled_.load(std::memory_order_relaxed) ||
-        (whole && begun_ == request_.blocks.size())) {
-      Finish(absl::OkStatus());
+    if (cancelled_.load(std::memory_order_relaxed)) stopped_ = true;
+    if (stopped_ || (whole && begun_ == request_.blocks.size())) {
+      if (!AheadHasEnded()) return true;  // each end wakes us
+      Finish();
       return true;
     }
-    if (absl::Status status = whole ? BeginNext() : GoOn(); !status.ok()) {
-      Finish(std::move(status));
-      return true;
-    }
+    if (whole) ReadAhead();
+    if (whole && !FrontHasCome()) return true;
+    Fail(whole ? BeginNext() : GoOn());
     if (whole && begun_ > 1 && parts_.pool.contended()) return false;
   }
   return true;
 }
 
+// Unless OK, nothing further begins, and the call ends with it.
+void WindowIngest::Fail(absl::Status status) {
+  if (status.ok()) return;
+  stopped_ = true;
+  failed_ = std::move(status);
+}
+
+// Sends for the payloads of blocks whose turn has not come.
+void WindowIngest::ReadAhead() {
+  looked_ahead_ = std::max(looked_ahead_, begun_);
+  const auto most = static_cast<size_t>(window_->transfers_max());
+  while (most > 1 && looked_ahead_ < request_.blocks.size() && ahead_.size() < most &&
+         ahead_bytes_ < kAheadBytes) {
+    const size_t index = looked_ahead_++;
+    const Block& block = request_.blocks[index];
+    if (block.payload_bytes == 0) continue;
+    const std::span<const std::byte> previous =
+        index == 0 ? std::span<const std::byte>() : request_.blocks[index - 1].frame_header;
+    auto room =
+        session_->RoomAhead(block.frame_header, block.frame_header.size() + block.payload_bytes,
+                            block.retention, previous);
+    if (!room) continue;
+    const auto ahead = std::make_shared<Ahead>(Ahead{index, block.payload_bytes, *std::move(room)});
+    ahead_.push_back(ahead);
+    ahead_bytes_ += ahead->bytes;
+    window_->Read(TransferOf(index), Behind(ahead->room.spans, block.frame_header.size()),
+                  [self = shared_from_this(), ahead](TransferEnd end) {
+                    {
+                      MutexLock lock(self->mutex_);
+                      ahead->end = end;
+                    }
+                    self->Wake();
+                  });
+  }
+}
+
+// Whether the next block may take its turn: it is not on its way.
+bool WindowIngest::FrontHasCome() {
+  if (ahead_.empty() || ahead_.front()->index != begun_) return true;
+  MutexLock lock(mutex_);
+  return ahead_.front()->end.has_value();
+}
+
+bool WindowIngest::AheadHasEnded() {
+  MutexLock lock(mutex_);
+  return std::all_of(ahead_.begin(), ahead_.end(),
+                     [](const auto& ahead) { return ahead->end.has_value(); });
+}
+
+// The next block's turn. One that came ahead is taken in whole.
 absl::Status WindowIngest::BeginNext() {
   const Block& block = request_.blocks[begun_];
   const auto index = static_cast<uint32_t>(begun_++);
   payload_read_ = 0;
+  std::shared_ptr<Ahead> ahead;
+  if (!ahead_.empty() && ahead_.front()->index == index) {
+    ahead = std::move(ahead_.front());
+    ahead_.pop_front();
+    ahead_bytes_ -= ahead->bytes;
+    Count(*ahead->end, ahead->bytes);
+    stopped_ = *ahead->end != TransferEnd::kDone;
+    if (stopped_) return absl::OkStatus();
+  }
   absl::Status status =
       session_->Begin(index, block.frame_header.size() + block.payload_bytes, block.retention);
+  if (status.ok() && ahead != nullptr) session_->UseRoom(std::move(ahead->room));
   if (status.ok()) status = session_->Write(index, block.frame_header);
-  return status;
+  if (!status.ok() || ahead == nullptr || session_->Landing(1).empty()) return status;
+  return session_->Landed(index, ahead->bytes);
 }
 
 absl::Status WindowIngest::GoOn() {
@@ -80,19 +140,34 @@ absl::Status WindowIngest::GoOn() {
 }
 
 void WindowIngest::Read(const ByteSpans& landing) {
-  const Block& block = request_.blocks[begun_ - 1];
-  Transfer transfer;
-  transfer.offset = block.payload_offset + payload_read_;
-  transfer.tag = request_.tag + begun_ - 1;
-  transfer.deadline = request_.deadline;
+  Transfer transfer = TransferOf(begun_ - 1);
+  transfer.offset += payload_read_;
   for (const auto span : landing) reading_ += span.size();
   window_->Read(transfer, landing, [self = shared_from_this()](TransferEnd end) {
     {
       MutexLock lock(self->mutex_);
       self->ended_ = end;
     }
-    if (self->turns_.Wake()) self->parts_.pool.Post([self] { self->Run(); });
+    self->Wake();
   });
+}
+
+Transfer WindowIngest::TransferOf(size_t index) const {
+  Transfer transfer;
+  transfer.offset = request_.blocks[index].payload_offset;
+  transfer.tag = request_.tag + index;
+  transfer.deadline = request_.deadline;
+  return transfer;
+}
+
+void WindowIngest::Wake() {
+  if (turns_.Wake()) parts_.pool.Post([self = shared_from_this()] { self->Run(); });
+}
+
+// A block's transfer has ended.
+void WindowIngest::Count(TransferEnd end, uint64_t bytes) {
+  if (request_.on_progress) request_.on_progress();
+  parts_.metrics.CountTransfer(window_->plane(), end, end == TransferEnd::kDone ? bytes : 0);
 }
 
 absl::Status WindowIngest::TakeIn() {
@@ -106,19 +181,16 @@ absl::Status WindowIngest::TakeIn() {
   payload_read_ += bytes;
   const bool block_ends =
       end != TransferEnd::kDone || payload_read_ == request_.blocks[begun_ - 1].payload_bytes;
-  if (block_ends) {
-    if (request_.on_progress) request_.on_progress();
-    parts_.metrics.CountTransfer(window_->plane(), end,
-                                 end == TransferEnd::kDone ? payload_read_ : 0);
-  }
+  if (block_ends) Count(end, payload_read_);
   stopped_ = end != TransferEnd::kDone;
   return stopped_ ? absl::OkStatus() : session_->Landed(static_cast<uint32_t>(begun_ - 1), bytes);
 }
 
-void WindowIngest::Finish(absl::Status status) {
+void WindowIngest::Finish() {
   finished_ = true;
-  if (!status.ok()) {
-    std::exchange(done_, nullptr)(std::move(status), {});
+  ahead_.clear();
+  if (!failed_.ok()) {
+    std::exchange(done_, nullptr)(failed_, {});
     return;
   }
   session_->Finish([self = shared_from_this()](std::vector<IngestResult> results) {

@@ -2,12 +2,16 @@
 // it is encoded, into staging) and verifies it there. The client may write to the window meanwhile: what is
 // stored is what was verified, byte for byte, or nothing.
 //
+// Where transfers take time, the payloads of the next blocks are on their way while one is verified: as many as
+// the window runs at a time, and up to kAheadBytes beside the first. They are taken in in order.
+//
 //   auto ingest = WindowIngest::Create({pool, metrics}, window, session, request);
 //   ingest->Start([](absl::Status status, std::vector<IngestResult> results) { ... });
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -38,6 +42,9 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
     // Called whenever a block is whole, before `done`; may be empty.
     std::function<void()> on_progress;
   };
+  // Enough to hide a round trip, and what verifying takes, at several GB/s.
+  static constexpr uint64_t kAheadBytes = 8 << 20;
+
   // A status that is not OK is about the call: its blocks broke the contract.
   using Done = std::function<void(absl::Status, std::vector<IngestResult>)>;
 
@@ -60,13 +67,28 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
         session_(std::move(session)),
         request_(std::move(request)) {}
 
+  // A block whose payload is read before its turn.
+  struct Ahead {
+    size_t index = 0;
+    uint64_t bytes = 0;
+    IngestRoom room;
+    std::optional<TransferEnd> end{};  // written once, under the ingest's mutex
+  };
+
   void Run();
   bool Work();
+  void ReadAhead();
+  bool FrontHasCome();
+  bool AheadHasEnded();
   absl::Status BeginNext();
   absl::Status GoOn();
   absl::Status TakeIn();
   void Read(const ByteSpans& landing);
-  void Finish(absl::Status status);
+  Transfer TransferOf(size_t index) const;
+  void Count(TransferEnd end, uint64_t bytes);
+  void Wake();
+  void Fail(absl::Status status);
+  void Finish();
 
   const WindowParts parts_;
   const std::shared_ptr<Window> window_;
@@ -80,7 +102,11 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
   size_t begun_ = 0;           // blocks; the last of them is arriving
   uint64_t payload_read_ = 0;  // of it
   uint64_t reading_ = 0;       // bytes of the running transfer
-  bool stopped_ = false;       // a transfer failed
+  std::deque<std::shared_ptr<Ahead>> ahead_;  // in order; those before the begun block's are gone
+  uint64_t ahead_bytes_ = 0;                  // of their payloads
+  size_t looked_ahead_ = 0;                   // blocks that are ahead, were, or can not be
+  bool stopped_ = false;                      // nothing further begins
+  absl::Status failed_;                       // the client broke the contract
   bool finished_ = false;
 
   Mutex mutex_;

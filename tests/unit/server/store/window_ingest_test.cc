@@ -142,6 +142,65 @@ TEST_F(WindowIngestTest, AFailedTransferLeavesNothing) {
   }
 }
 
+TEST_F(WindowIngestTest, BlocksArriveAheadInAnyOrderAndAreStoredInTheirs) {
+  const auto window =
+      std::make_shared<FakeWindow>(1 << 20, FakeWindow::Options{.hold = true, .transfers_max = 3});
+  WindowIngest::Request request;
+  for (uint64_t i = 0; i < 5; ++i) {
+    request.blocks.push_back(Place(*window, i, FrameOf(*space, i + 1, i, i + 1)));
+  }
+  const auto ingest = Put(window, request);
+  while (window->waiting() < 3) std::this_thread::yield();
+  window->End(2, TransferEnd::kDone);
+  EXPECT_EQ(Resident(3, 3), 0u);  // its parents have not come
+  window->End(1, TransferEnd::kDone);
+  window->End(0, TransferEnd::kDone);
+  for (int left = 2; left > 0; --left) {
+    while (window->waiting() == 0) std::this_thread::yield();
+    window->End(window->waiting() - 1, TransferEnd::kDone);
+  }
+  const Ended ended = Wait();
+  ASSERT_TRUE(ended.status.ok()) << ended.status;
+  for (const IngestResult& result : ended.results) EXPECT_EQ(result.outcome, PutOutcome::kStored);
+  for (uint64_t i = 0; i < 5; ++i) EXPECT_EQ(GetFrame(i + 1), FrameOf(*space, i + 1, i, i + 1));
+}
+
+TEST_F(WindowIngestTest, ABlockAheadFallsWithItsParent) {
+  const auto window =
+      std::make_shared<FakeWindow>(1 << 20, FakeWindow::Options{.hold = true, .transfers_max = 4});
+  const auto ingest =
+      Put(window, {.blocks = {Place(*window, 0, FrameOf(*space, 1, 0, 1)),
+                              Place(*window, 1, FrameOf(*space, 2, 1, 2)),
+                              Place(*window, 2, FrameOf(*space, 3, 0, 3))}});
+  while (window->waiting() < 3) std::this_thread::yield();
+  window->memory()[64] ^= std::byte{1};  // spoils the first
+  for (int i = 0; i < 3; ++i) window->End(0, TransferEnd::kDone);
+  const Ended ended = Wait();
+  ASSERT_TRUE(ended.status.ok()) << ended.status;
+  EXPECT_EQ(ended.results[0].outcome, PutOutcome::kCorrupt);
+  EXPECT_EQ(ended.results[1].outcome, PutOutcome::kParentAbsent);
+  EXPECT_EQ(ended.results[2].outcome, PutOutcome::kStored);
+}
+
+TEST_F(WindowIngestTest, ACallEndsAfterEveryTransferThatIsAhead) {
+  const auto window =
+      std::make_shared<FakeWindow>(1 << 20, FakeWindow::Options{.hold = true, .transfers_max = 4});
+  const auto ingest = Put(window, {.blocks = {Place(*window, 0, FrameOf(*space, 1, 0, 1)),
+                                              Place(*window, 1, FrameOf(*space, 2, 0, 2)),
+                                              Place(*window, 2, FrameOf(*space, 3, 0, 3))}});
+  auto future = done.get_future();
+  while (window->waiting() < 3) std::this_thread::yield();
+  window->End(0, TransferEnd::kPeerGone);
+  window->End(1, TransferEnd::kPeerGone);
+  EXPECT_EQ(future.wait_for(std::chrono::milliseconds(50)), std::future_status::timeout);
+  EXPECT_GT(store.ingest_budget().used(), 0u);
+  window->End(0, TransferEnd::kDone);  // the memory was not reused before this
+  const Ended ended = future.get();
+  for (const IngestResult& result : ended.results) {
+    EXPECT_EQ(result.outcome, PutOutcome::kIncomplete);
+  }
+}
+
 TEST_F(WindowIngestTest, ACancelledCallStoresNoFurtherBlock) {
   const auto window = std::make_shared<FakeWindow>(1 << 20, FakeWindow::Options{.hold = true});
   const auto ingest = Put(window, {.blocks = {Place(*window, 0, FrameOf(*space, 1, 0, 1))}});

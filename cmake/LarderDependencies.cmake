@@ -1,4 +1,5 @@
-# Every third-party package, found once, here. All are Debian 12 / Ubuntu 24.04 packages (deploy/packages.txt).
+# Every third-party package, found once, here. All are Debian 12 / Ubuntu 24.04 packages (deploy/packages.txt);
+# UCX may be newer (deploy/install_ucx.sh).
 
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 find_package(Threads REQUIRED)
@@ -13,7 +14,16 @@ find_package(yaml-cpp CONFIG REQUIRED)
 find_package(spdlog CONFIG REQUIRED)
 find_package(nlohmann_json CONFIG REQUIRED)
 find_package(hwy CONFIG REQUIRED)
-find_package(ucx CONFIG REQUIRED)      # link ucx::ucp and ucx::ucs: ucp alone lacks ucs_status_string
+# What deploy/install_ucx.sh has fetched, else the distribution's. Sanitizers know the latter's habits.
+set(LARDER_UCX_ROOT "${PROJECT_SOURCE_DIR}/build/ucx" CACHE PATH "A UCX that is preferred to the distribution's")
+unset(ucx_DIR CACHE)                   # so that one which is fetched later is found
+if(NOT LARDER_SANITIZE)
+  find_package(ucx CONFIG QUIET PATHS "${LARDER_UCX_ROOT}" NO_DEFAULT_PATH)
+endif()
+if(NOT ucx_FOUND)
+  find_package(ucx CONFIG REQUIRED)    # link ucx::ucp and ucx::ucs: ucp alone lacks ucs_status_string
+endif()
+message(STATUS "larder: UCX ${ucx_VERSION} of ${ucx_DIR}")
 find_package(RocksDB CONFIG REQUIRED)  # RocksDB::rocksdb-shared
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)

@@ -92,6 +92,7 @@ json_count() {
 }
 
 deploy/install_packages.sh build
+deploy/install_ucx.sh
 stage configure "$logs/configure.log" cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DLARDER_CUDA=OFF \
   -DLARDER_BUILD_TESTS=OFF -DLARDER_BUILD_BENCH=OFF
 stage build "$logs/build.log" cmake --build "$build" --target larderd larder

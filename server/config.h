@@ -75,7 +75,7 @@ struct Config {
   std::chrono::milliseconds drain_timeout{10'000};
   // Offer windows of shared memory to clients of this host.
   bool shm = true;
-  // Where clients connect for the plane "ucx"; empty: it is not offered. Off by default, because UCX 1.13 aborts on
+  // Where clients connect for the plane "ucx"; empty: it is not offered. Off by default, because UCX aborts on
   // malformed bytes at its ports (transport/FORMAT.md). Loopback only, like listen.
   std::string ucx_listen;
   // As UCX_TLS. tcp works everywhere; between processes of one host windows of shared memory are faster.

@@ -73,6 +73,7 @@ test_in() {
 readonly clang=(-DCMAKE_CXX_COMPILER=clang++ -DLARDER_CUDA=OFF -DCMAKE_BUILD_TYPE=Debug -DLARDER_WERROR=ON -DLARDER_BUILD_BENCH=OFF)
 
 deploy/install_packages.sh build test
+deploy/install_ucx.sh
 
 # CUDA code is compiled where nvcc is present, so that it can not rot; tests/gpu.sh runs it.
 if build_in release all -DCMAKE_BUILD_TYPE=Release -DLARDER_WERROR=ON -DLARDER_CUDA=AUTO; then

@@ -4,7 +4,7 @@
 // The thread sleeps in epoll on UCX's event descriptor and the mailbox; while transfers with deadlines run it
 // also wakes up every kTick. UCX is used by this thread alone.
 //
-// Connections are made through UCX's listener. UCX 1.13 aborts the process on malformed bytes at any of its
+// Connections are made through UCX's listener. UCX aborts the process on malformed bytes at any of its
 // ports (FORMAT.md, Downsides): listen only where everybody who can connect is trusted that far.
 //
 // A connection begins with a hello; one that sends none within kHelloTimeout is closed. Errors of UCX on a

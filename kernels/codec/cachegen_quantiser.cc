@@ -11,12 +11,9 @@
 namespace larder {
 namespace {
 
-constexpr uint32_t kSigmas = kCacheGenTables / 2;
 constexpr double kSigmaMin = 0.16, kSigmaRatio = 1.16;
 constexpr int kLimitMax = 15;
-constexpr uint32_t kMagnitudes = kLimitMax + 1;
-// Tables around the expected one that are tried on each side of a family.
-constexpr int kReach = 2;
+static_assert(kCacheGenMagnitudes == kLimitMax + 1);
 
 struct Level {
   int limit = 0;
@@ -25,7 +22,7 @@ struct Level {
   RansTableSet tables;
   // By table: mean |k| x 2^16; and by |k| the mean length of the two symbols in 1/1024 bit.
   uint32_t mean[kCacheGenTables];
-  uint32_t length[kCacheGenTables][kMagnitudes] = {};
+  uint32_t length[kCacheGenTables][kCacheGenMagnitudes] = {};
 };
 
 void AddTable(Level& level, uint32_t index, std::vector<uint32_t> frequencies) {
@@ -48,9 +45,9 @@ Level MakeLevel(int limit) {
   for (int k = -limit; k <= limit + 1; ++k) level.steps.push_back(static_cast<float>(k));
   for (const bool laplace : {false, true}) {
     double sigma = kSigmaMin;
-    for (uint32_t i = 0; i < kSigmas; ++i, sigma *= kSigmaRatio) {
+    for (uint32_t i = 0; i < kCacheGenSigmas; ++i, sigma *= kSigmaRatio) {
       SymbolModel model = laplace ? LaplaceModel(sigma, limit) : GaussianModel(sigma, limit);
-      AddTable(level, (laplace ? kSigmas : 0) + i, std::move(model.frequencies));
+      AddTable(level, (laplace ? kCacheGenSigmas : 0) + i, std::move(model.frequencies));
     }
   }
   return level;
@@ -65,36 +62,20 @@ const Level& LevelOf(uint8_t bits) {
   return coarse;
 }
 
-// The table that codes a channel shortest, the lowest among equals, of those whose mean magnitude is near.
-uint8_t ChooseTable(const Level& level, const uint32_t* counts, uint32_t tokens) {
-  uint64_t sum = 0;
-  for (uint32_t k = 1; k < kMagnitudes; ++k) sum += uint64_t{k} * counts[k];
-  const uint64_t mean = sum * 65'536 / tokens;
-  uint64_t best_length = ~uint64_t{0};
-  uint32_t best = 0;
-  for (const uint32_t family : {0u, kSigmas}) {
-    const uint32_t* means = level.mean + family;
-    const auto place = static_cast<int>(std::lower_bound(means, means + kSigmas, mean) - means);
-    const int begin = std::min<int>(std::max(place - kReach, 0), kSigmas - kReach);
-    for (int i = begin; i < std::min<int>(place + kReach, kSigmas); ++i) {
-      const uint32_t table = family + static_cast<uint32_t>(i);
-      uint64_t length = 0;
-      for (uint32_t k = 0; k < kMagnitudes; ++k) {
-        length += uint64_t{counts[k]} * level.length[table][k];
-      }
-      if (length < best_length) {
-        best_length = length;
-        best = table;
-      }
-    }
-  }
-  return static_cast<uint8_t>(best);
-}
-
 }  // namespace
 
 const std::vector<uint32_t>& CacheGenFrequencies(uint8_t bits, uint32_t index) {
   return LevelOf(bits).frequencies[index];
+}
+
+SymbolLevel CacheGenLevelOf(uint8_t bits) {
+  const Level& level = LevelOf(bits);
+  return {.limit = level.limit,
+          .values = level.steps,
+          .rans = level.tables.View(),
+          .rans_tables = kCacheGenTables,
+          .means = level.mean,
+          .lengths = {level.length[0], size_t{kCacheGenTables} * kCacheGenMagnitudes}};
 }
 
 bool CacheGenQuantiser::Accepts(const CodecParams& params, TileShape) const {
@@ -125,17 +106,18 @@ void CacheGenQuantiser::FinishSide(const SymbolContext& context, const uint8_t* 
   const TileShape shape = context.shape;
   const size_t dim = shape.head_dim;
   std::vector<uint32_t>& counts = context.workspace.words;  // [channel][|k|]
-  counts.assign(dim * kMagnitudes, 0);
+  counts.assign(dim * kCacheGenMagnitudes, 0);
   for (uint32_t token = 0; token < shape.tokens; ++token) {
     const uint8_t* row = symbols + token * dim;
     for (size_t channel = 0; channel < dim; ++channel) {
       const int k = row[channel] - level.limit;
-      ++counts[channel * kMagnitudes + static_cast<size_t>(k < 0 ? -k : k)];
+      ++counts[channel * kCacheGenMagnitudes + static_cast<size_t>(k < 0 ? -k : k)];
     }
   }
   for (size_t channel = 0; channel < dim; ++channel) {
-    const uint32_t* each = counts.data() + channel * kMagnitudes;
-    side[channel] = static_cast<std::byte>(ChooseTable(level, each, shape.tokens));
+    const uint32_t* each = counts.data() + channel * kCacheGenMagnitudes;
+    side[channel] =
+        static_cast<std::byte>(CacheGenTableOf(level.mean, level.length[0], each, shape.tokens));
   }
   const size_t used = dim + size_t{shape.tokens} * 2;
   std::memset(side + used, 0, SideBytes(context.params, shape) - used);

@@ -15,11 +15,11 @@
 // Source  CacheGen (SIGCOMM 2024) in the form of LMCache: no deltas between tokens.
 #pragma once
 
+#include "kernels/codec/cachegen_tables.h"
 #include "kernels/codec/symbol_codec.h"
+#include "kernels/codec/symbol_level.h"
 
 namespace larder {
-
-inline constexpr uint32_t kCacheGenTables = 64;
 
 class CacheGenQuantiser final : public SymbolQuantiser {
  public:
@@ -37,5 +37,8 @@ class CacheGenQuantiser final : public SymbolQuantiser {
 
 // Frequencies of the 2 L + 1 symbols in table `index` < kCacheGenTables; bits 4 or 5.
 const std::vector<uint32_t>& CacheGenFrequencies(uint8_t bits, uint32_t index);
+
+// `bits` is 4 or 5.
+SymbolLevel CacheGenLevelOf(uint8_t bits);
 
 }  // namespace larder

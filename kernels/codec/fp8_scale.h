@@ -7,7 +7,7 @@
 
 namespace larder {
 
-inline constexpr uint8_t kFp8E5M2 = 1;        // bits of CodecParams::variant
+inline constexpr uint8_t kFp8E5M2 = 1;  // bits of CodecParams::variant
 inline constexpr uint8_t kFp8PowerOfTwo = 2;
 inline constexpr uint32_t kFp8ScaleBytes = 16;  // the codes behind the scale stay aligned
 
@@ -23,11 +23,12 @@ LARDER_HOST_DEVICE inline float Fp8ScaleOf(float max_magnitude, uint8_t variant)
   return FloatOfBits((bits + 0x7FFFFFu) & 0x7F800000u);
 }
 
-// Whether a tile may have this scale. Before a transform, which adds values up, at most 2^96: no sum overflows
-// on the way back, so that infinities and NaN, whose bits depend on the order of a sum, never come up. Encoders
-// refuse others, decoders take them for 0.
+// Whether a tile may have this scale; encoders refuse others, decoders take them for 0, so that NaN, whose bits
+// depend on the machine, never come up. A finite one; before a transform, which adds values up, from 0 to 2^96: no sum
+// overflows on the way back.
 LARDER_HOST_DEVICE inline bool Fp8ScaleHolds(uint8_t transform, float scale) {
-  return transform == 0 || (scale >= 0 && scale <= 0x1p96f);
+  if (transform == 0) return (BitsOf(scale) & 0x7FFFFFFFu) < 0x7F800000u;
+  return scale >= 0 && scale <= 0x1p96f;
 }
 
 }  // namespace larder

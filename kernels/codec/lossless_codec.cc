@@ -1,9 +1,9 @@
 #include "kernels/codec/lossless_codec.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 
+#include "kernels/codec/lossless_table.h"
 #include "kernels/codec/packing.h"
 #include "kernels/codec/rans.h"
 #include "kernels/codec/row_quantiser.h"
@@ -11,10 +11,6 @@
 
 namespace larder {
 namespace {
-
-constexpr uint32_t kSymbolsMax = 256;
-// [first][last], then 4 bits and at most 12 for each symbol, zero to a multiple of 4.
-constexpr size_t kTableBytesMax = 2 + kSymbolsMax * 2 + 2;
 
 // Bytes and codes of a tile besides the exponents.
 struct Planes {
@@ -45,107 +41,18 @@ void ForRuns(TileShape shape, const TileRows<Byte>& rows, Each each) {
 }
 
 void CountSymbols(const uint8_t* symbols, size_t count, uint64_t* counts) {
-  uint32_t each[4][kSymbolsMax] = {};  // four, as equal neighbours would wait for each other
+  uint32_t each[4][kExponentsMax] = {};  // four, as equal neighbours would wait for each other
   for (size_t i = 0; i < count; i += 4) {
     for (size_t k = 0; k < 4; ++k) ++each[k][symbols[i + k]];
   }
-  for (size_t symbol = 0; symbol < kSymbolsMax; ++symbol) {
+  for (size_t symbol = 0; symbol < kExponentsMax; ++symbol) {
     counts[symbol] =
         uint64_t{each[0][symbol]} + each[1][symbol] + each[2][symbol] + each[3][symbol];
   }
 }
 
-// Bits are filled from the lowest of the first byte on.
-class BitWriter {
- public:
-  explicit BitWriter(uint8_t* out) : out_(out) {}
-  void Put(uint32_t value, unsigned bits) {
-    for (unsigned bit = 0; bit < bits; ++bit, ++at_) {
-      if (at_ % 8 == 0) out_[at_ / 8] = 0;
-      out_[at_ / 8] |= static_cast<uint8_t>((value >> bit & 1) << (at_ % 8));
-    }
-  }
-  size_t bytes() const { return (at_ + 7) / 8; }
-
- private:
-  uint8_t* out_;
-  size_t at_ = 0;
-};
-
-class BitReader {
- public:
-  explicit BitReader(std::span<const uint8_t> in) : in_(in) {}
-  // 0 beyond the end, which overrun() tells.
-  uint32_t Take(unsigned bits) {
-    uint32_t value = 0;
-    for (unsigned bit = 0; bit < bits; ++bit, ++at_) {
-      if (at_ / 8 < in_.size()) value |= (in_[at_ / 8] >> (at_ % 8) & 1u) << bit;
-    }
-    return value;
-  }
-  bool overrun() const { return at_ > in_.size() * 8; }
-  size_t bytes() const { return (at_ + 7) / 8; }
-
- private:
-  std::span<const uint8_t> in_;
-  size_t at_ = 0;
-};
-
-constexpr size_t AlignTable(size_t bytes) { return (bytes + 3) / 4 * 4; }
-
-// The frequency of each symbol of [first, first + size).
-struct ExponentTable {
-  uint8_t first = 0;
-  uint32_t size = 0;
-  uint32_t frequencies[kSymbolsMax];
-  std::span<const uint32_t> span() const { return {frequencies, size}; }
-};
-
-void CountTable(const uint8_t* symbols, size_t count, ExponentTable& table) {
-  uint64_t counts[kSymbolsMax];
-  CountSymbols(symbols, count, counts);
-  uint32_t first = 0, last = kSymbolsMax - 1;
-  while (counts[first] == 0) ++first;
-  while (counts[last] == 0) --last;
-  table.first = static_cast<uint8_t>(first);
-  table.size = last - first + 1;
-  NormaliseFrequencies({counts + first, table.size}, table.frequencies);
-}
-
-size_t WriteTable(const ExponentTable& table, uint8_t* out) {
-  BitWriter writer(out);
-  writer.Put(table.first, 8);
-  writer.Put(table.first + table.size - 1, 8);
-  for (const uint32_t frequency : table.span()) {
-    const auto width = static_cast<unsigned>(std::bit_width(frequency));
-    writer.Put(width, 4);
-    if (width > 1) writer.Put(frequency, width - 1);  // without the leading one
-  }
-  const size_t bytes = AlignTable(writer.bytes());
-  std::memset(out + writer.bytes(), 0, bytes - writer.bytes());
-  return bytes;
-}
-
-// Bytes of the table; 0 when it is not well-formed.
-size_t ReadTable(std::span<const uint8_t> in, uint32_t symbols, ExponentTable& table) {
-  BitReader reader(in);
-  table.first = static_cast<uint8_t>(reader.Take(8));
-  const uint32_t last = reader.Take(8);
-  if (last < table.first || last >= symbols) return 0;
-  table.size = last - table.first + 1;
-  uint32_t sum = 0;
-  for (uint32_t i = 0; i < table.size; ++i) {
-    const unsigned width = reader.Take(4);
-    if (width > kRansScaleBits + 1) return 0;
-    uint32_t frequency = width == 0 ? 0 : 1u << (width - 1);
-    if (width > 1) frequency |= reader.Take(width - 1);
-    table.frequencies[i] = frequency;
-    sum += frequency;
-  }
-  // Only what WriteTable writes: no symbols around those that occur.
-  if (table.frequencies[0] == 0 || table.frequencies[table.size - 1] == 0) return 0;
-  const size_t bytes = AlignTable(reader.bytes());
-  return sum != kRansScale || reader.overrun() || bytes > in.size() ? 0 : bytes;
+std::span<const uint32_t> FrequenciesOf(const ExponentTable& table) {
+  return {table.frequencies, table.size};
 }
 
 }  // namespace
@@ -176,14 +83,17 @@ std::optional<uint64_t> LosslessCodec::Encode(const TileContext& context, TileSh
     std::fill(high + planes.elements, high + planes.high_codes, uint8_t{0});
     PackingOpsOf(context.isa).pack(high, 3, low + planes.elements, planes.high_codes);
   }
+  uint64_t counts[kExponentsMax];
+  CountSymbols(exponents, planes.elements, counts);
   ExponentTable table;
-  CountTable(exponents, planes.elements, table);
-  uint8_t table_bytes[kTableBytesMax];
-  const size_t table_size = WriteTable(table, table_bytes);
-  uint32_t ranges[kSymbolsMax], reciprocals[kSymbolsMax];
-  FillRansRanges(table.span(), ranges, reciprocals);
+  MakeExponentTable(counts, table);
+  uint8_t table_bytes[kExponentTableBytesMax];
+  const size_t table_size = WriteExponentTable(table, table_bytes);
+  uint32_t ranges[kExponentsMax], reciprocals[kExponentsMax];
+  FillRansRanges(FrequenciesOf(table), ranges, reciprocals);
+  const auto first = static_cast<uint8_t>(table.first);
   // A small alphabet, counted from its first symbol, stays in registers.
-  for (size_t i = 0; i < planes.elements; ++i) exponents[i] -= table.first;
+  for (size_t i = 0; i < planes.elements; ++i) exponents[i] -= first;
   // The stream may turn out too long for `out`.
   workspace.words.resize(
       std::max(workspace.words.size(), RansBytesMax(planes.elements) / sizeof(uint32_t) + 1));
@@ -217,10 +127,11 @@ bool LosslessCodec::Decode(const TileContext& context, TileShape shape,
   const auto* low = reinterpret_cast<const uint8_t*>(in.data());
   const size_t rest = in.size() - planes.bytes;
   ExponentTable table;
-  const size_t table_size = ReadTable({low + planes.bytes, rest}, planes.bf16 ? 256 : 32, table);
+  const size_t table_size =
+      ReadExponentTable(low + planes.bytes, rest, planes.bf16 ? 256 : 32, table);
   if (table_size == 0) return false;
   workspace.words.resize(std::max<size_t>(workspace.words.size(), kRansScale));
-  FillRansSlots(table.span(), table.first, workspace.words.data());
+  FillRansSlots(FrequenciesOf(table), static_cast<uint8_t>(table.first), workspace.words.data());
   workspace.codes.resize(std::max(workspace.codes.size(), planes.elements + planes.high_codes));
   uint8_t* exponents = workspace.codes.data();
   uint8_t* high = exponents + planes.elements;

@@ -68,44 +68,39 @@ LARDER_HOST_DEVICE inline uint16_t Fp16OfFloat(float value) {
   return static_cast<uint16_t>(sign | ((rounded >> 13) - (112u << 10)));
 }
 
-// FP8 E4M3FN: bias 7, largest 448, no infinity; magnitudes above 448 become 448. `value` is finite.
-LARDER_HOST_DEVICE inline uint8_t Fp8E4M3OfFloat(float value) {
-  const uint32_t sign = (BitsOf(value) >> 31) << 7;
-  uint32_t bits = BitsOf(value) & 0x7FFFFFFF;
-  if (bits > 0x43E00000) bits = 0x43E00000;  // 448
-  if (bits < 0x3C800000) {                   // below 2^-6: the step is 2^-9, the ulp of 2^14
-    const float shifted = FloatOfBits(bits) + 0x1p14f;
-    return static_cast<uint8_t>(sign | (BitsOf(shifted) - BitsOf(0x1p14f)));
+// A format of 8 bits: sign, exponent, `kMantissa` bits of mantissa; `kMaxBits` is its largest value as fp32.
+template <unsigned kMantissa, unsigned kBias, uint32_t kMaxBits>
+struct ByteFloat {
+  // Magnitudes beyond the largest become that. `value` is finite.
+  LARDER_HOST_DEVICE static uint8_t OfFloat(float value) {
+    constexpr unsigned kShift = 23 - kMantissa;
+    const uint32_t sign = (BitsOf(value) >> 31) << 7;
+    uint32_t bits = BitsOf(value) & 0x7FFFFFFF;
+    if (bits > kMaxBits) bits = kMaxBits;
+    if (bits < (128 - kBias) << 23) {  // subnormal: one step is the ulp of this power of two
+      const float power = FloatOfBits((151 - kBias - kMantissa) << 23);
+      const float shifted = FloatOfBits(bits) + power;
+      return static_cast<uint8_t>(sign | (BitsOf(shifted) - BitsOf(power)));
+    }
+    const uint32_t rounded = bits + ((1u << (kShift - 1)) - 1) + ((bits >> kShift) & 1);
+    return static_cast<uint8_t>(sign | ((rounded >> kShift) - ((127 - kBias) << kMantissa)));
   }
-  const uint32_t rounded = bits + 0x7FFFFu + ((bits >> 20) & 1);
-  return static_cast<uint8_t>(sign | ((rounded >> 20) - (120u << 3)));
-}
-
-// The two NaN codes, which no encoder writes, decode as 480.
-LARDER_HOST_DEVICE inline float FloatOfFp8E4M3(uint8_t value) {
-  const uint32_t sign = uint32_t{value} >> 7 << 31;
-  const float magnitude = FloatOfBits((uint32_t{value} & 0x7F) << 20) * 0x1p120f;
-  return FloatOfBits(BitsOf(magnitude) | sign);
-}
-
-// FP8 E5M2: bias 15, largest finite 57344; magnitudes above become 57344. `value` is finite.
-LARDER_HOST_DEVICE inline uint8_t Fp8E5M2OfFloat(float value) {
-  const uint32_t sign = (BitsOf(value) >> 31) << 7;
-  uint32_t bits = BitsOf(value) & 0x7FFFFFFF;
-  if (bits > 0x47600000) bits = 0x47600000;  // 57344
-  if (bits < 0x38800000) {                   // below 2^-14: the step is 2^-16, the ulp of 2^7
-    const float shifted = FloatOfBits(bits) + 0x1p7f;
-    return static_cast<uint8_t>(sign | (BitsOf(shifted) - BitsOf(0x1p7f)));
+  LARDER_HOST_DEVICE static float ToFloat(uint8_t value) {
+    const uint32_t sign = uint32_t{value} >> 7 << 31;
+    const float magnitude = FloatOfBits((uint32_t{value} & 0x7F) << (23 - kMantissa)) *
+                            FloatOfBits((254 - kBias) << 23);
+    return FloatOfBits(BitsOf(magnitude) | sign);
   }
-  const uint32_t rounded = bits + 0xFFFFFu + ((bits >> 21) & 1);
-  return static_cast<uint8_t>(sign | ((rounded >> 21) - (112u << 2)));
-}
+};
 
+// No infinity. The two NaN codes, which no encoder writes, decode as 480.
+using Fp8E4M3 = ByteFloat<3, 7, 0x43E00000>;
 // Infinity and NaN codes, which no encoder writes, decode as 65536 and more.
-LARDER_HOST_DEVICE inline float FloatOfFp8E5M2(uint8_t value) {
-  const uint32_t sign = uint32_t{value} >> 7 << 31;
-  const float magnitude = FloatOfBits((uint32_t{value} & 0x7F) << 21) * 0x1p112f;
-  return FloatOfBits(BitsOf(magnitude) | sign);
-}
+using Fp8E5M2 = ByteFloat<2, 15, 0x47600000>;
+
+LARDER_HOST_DEVICE inline uint8_t Fp8E4M3OfFloat(float value) { return Fp8E4M3::OfFloat(value); }
+LARDER_HOST_DEVICE inline float FloatOfFp8E4M3(uint8_t value) { return Fp8E4M3::ToFloat(value); }
+LARDER_HOST_DEVICE inline uint8_t Fp8E5M2OfFloat(float value) { return Fp8E5M2::OfFloat(value); }
+LARDER_HOST_DEVICE inline float FloatOfFp8E5M2(uint8_t value) { return Fp8E5M2::ToFloat(value); }
 
 }  // namespace larder

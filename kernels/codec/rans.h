@@ -22,17 +22,18 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/codec/rans_frequencies.h"
 #include "kernels/codec/vector_ops.h"
 
 namespace larder {
 
-inline constexpr uint32_t kRansScale = 4096;  // sum of the frequencies of an alphabet
-inline constexpr unsigned kRansScaleBits = 12;
 inline constexpr uint32_t kRansLow = 1u << 16;  // states stay at or above it between symbols
 inline constexpr size_t kRansLanesMax = 32;
 inline constexpr size_t kRansWideSymbols = 16'384;
 
-constexpr size_t RansLanes(size_t count) { return count < kRansWideSymbols ? 8 : kRansLanesMax; }
+LARDER_HOST_DEVICE constexpr size_t RansLanes(size_t count) {
+  return count < kRansWideSymbols ? 8 : kRansLanesMax;
+}
 
 // The most that `count` symbols take: each sends at most one word.
 constexpr size_t RansBytesMax(size_t count) { return 4 * RansLanes(count) + 2 * count; }

@@ -1,5 +1,5 @@
 // The oracle of symbol_ops_simd.cc.
-#include "kernels/codec/number_formats.h"
+#include "kernels/codec/symbol_codes.h"
 #include "kernels/codec/symbol_ops.h"
 #include "kernels/codec/symbol_ops_internal.h"
 
@@ -8,47 +8,35 @@ namespace {
 
 void SplitBf16(const uint16_t* values, uint8_t* exponents, uint8_t* rest, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    const unsigned value = values[i];
-    exponents[i] = static_cast<uint8_t>(value >> 7);
-    rest[i] = static_cast<uint8_t>((value >> 8 & 0x80) | (value & 0x7F));
+    const SplitElement split = SplitBf16Element(values[i]);
+    exponents[i] = split.exponent;
+    rest[i] = split.low;
   }
 }
 
 void MergeBf16(const uint8_t* exponents, const uint8_t* rest, uint16_t* values, size_t count) {
-  for (size_t i = 0; i < count; ++i) {
-    const unsigned sign = (rest[i] & 0x80u) << 8;
-    values[i] = static_cast<uint16_t>(sign | unsigned{exponents[i]} << 7 | (rest[i] & 0x7Fu));
-  }
+  for (size_t i = 0; i < count; ++i) values[i] = MergeBf16Element({exponents[i], rest[i], 0});
 }
 
 void SplitFp16(const uint16_t* values, uint8_t* exponents, uint8_t* low, uint8_t* high,
                size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    const unsigned value = values[i];
-    exponents[i] = static_cast<uint8_t>(value >> 10 & 31);
-    low[i] = static_cast<uint8_t>(value);
-    high[i] = static_cast<uint8_t>((value >> 8 & 3) | value >> 15 << 2);
+    const SplitElement split = SplitFp16Element(values[i]);
+    exponents[i] = split.exponent;
+    low[i] = split.low;
+    high[i] = split.high;
   }
 }
 
 void MergeFp16(const uint8_t* exponents, const uint8_t* low, const uint8_t* high, uint16_t* values,
                size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    const unsigned sign = (high[i] & 4u) << 13;
-    values[i] =
-        static_cast<uint16_t>(sign | unsigned{exponents[i]} << 10 | (high[i] & 3u) << 8 | low[i]);
+    values[i] = MergeFp16Element({exponents[i], low[i], high[i]});
   }
 }
 
 void Quantise(const float* values, float factor, int limit, uint8_t* symbols, size_t count) {
-  const auto bound = static_cast<float>(limit);
-  const uint32_t zero = BitsOf(kRoundingShift) - static_cast<uint32_t>(limit);
-  for (size_t i = 0; i < count; ++i) {
-    float step = values[i] * factor;
-    step = step < bound ? step : bound;
-    step = step > -bound ? step : -bound;
-    symbols[i] = static_cast<uint8_t>(BitsOf(step + kRoundingShift) - zero);
-  }
+  for (size_t i = 0; i < count; ++i) symbols[i] = SymbolOfValue(values[i], factor, limit);
 }
 
 void LookUp(const uint8_t* symbols, const float* table, size_t, float scale, float* out,

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/codec/number_formats.h"
+#include "kernels/codec/symbol_codes.h"
 #include "kernels/codec/symbol_models.h"
 #include "kernels/codec/symbol_ops.h"
 
@@ -13,8 +14,6 @@ namespace larder {
 namespace {
 
 constexpr uint8_t kBitsMin = 2, kBitsMax = 5;
-constexpr float kEnergyMin =
-    0x1p-80f;  // below, D / energy might overflow; fp16 scales end far above
 
 // The outermost symbols begin between 4.2 and 4.5 sigma.
 struct Grid {
@@ -38,13 +37,23 @@ Level MakeLevel(const Grid& grid) {
   return level;
 }
 
-const Level& LevelOf(const CodecParams& params) {
+const Level& LevelOf(uint8_t bits) {
   static const Level levels[] = {MakeLevel(kGrids[0]), MakeLevel(kGrids[1]), MakeLevel(kGrids[2]),
                                  MakeLevel(kGrids[3])};
-  return levels[params.bits - kBitsMin];
+  return levels[bits - kBitsMin];
 }
 
 }  // namespace
+
+SymbolLevel UniformLevelOf(uint8_t bits) {
+  const Level& level = LevelOf(bits);
+  return {.limit = level.limit,
+          .steps_per_sigma = level.steps_per_sigma,
+          .values = level.centroids,
+          .rans = level.tables.View(),
+          .means = {},
+          .lengths = {}};
+}
 
 bool UniformQuantiser::Accepts(const CodecParams& params, TileShape) const {
   return params.bits >= kBitsMin && params.bits <= kBitsMax && params.variant == 0 &&
@@ -58,14 +67,14 @@ uint64_t UniformQuantiser::SideBytes(const CodecParams&, TileShape shape) const 
 
 bool UniformQuantiser::EncodeRow(const SymbolContext& context, uint32_t row, const float* values,
                                  uint8_t* symbols, std::byte* side) const {
-  const Level& level = LevelOf(context.params);
+  const Level& level = LevelOf(context.params.bits);
   const VectorOps& ops = VectorOpsOf(context.isa);
   const SymbolOps& symbol_ops = SymbolOpsOf(context.isa);
   const size_t dim = context.shape.head_dim;
   const float energy = ops.dot(values, values, dim);
   if (!(energy <= FLT_MAX)) return false;
   uint16_t stored = 0;
-  if (energy < kEnergyMin) {
+  if (energy < kUniformEnergyMin) {
     std::fill(symbols, symbols + dim, static_cast<uint8_t>(level.limit));
   } else {
     const float factor = std::sqrt(static_cast<float>(dim) / energy) * level.steps_per_sigma;
@@ -90,7 +99,7 @@ void UniformQuantiser::FinishSide(const SymbolContext& context, const uint8_t*,
 
 bool UniformQuantiser::Tables(const SymbolContext& context, const std::byte*,
                               RansTables* tables) const {
-  *tables = LevelOf(context.params).tables.View();
+  *tables = LevelOf(context.params.bits).tables.View();
   return true;
 }
 
@@ -98,7 +107,7 @@ void UniformQuantiser::DecodeRow(const SymbolContext& context, uint32_t row, con
                                  const std::byte* side, float* values) const {
   uint16_t stored;
   std::memcpy(&stored, side + size_t{row} * 2, 2);
-  const Level& level = LevelOf(context.params);
+  const Level& level = LevelOf(context.params.bits);
   SymbolOpsOf(context.isa)
       .look_up(symbols, level.centroids.data(), level.centroids.size(), FloatOfFp16(stored), values,
                context.shape.head_dim);

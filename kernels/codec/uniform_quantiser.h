@@ -15,6 +15,7 @@
 #pragma once
 
 #include "kernels/codec/symbol_codec.h"
+#include "kernels/codec/symbol_level.h"
 
 namespace larder {
 
@@ -31,5 +32,8 @@ class UniformQuantiser final : public SymbolQuantiser {
   void DecodeRow(const SymbolContext& context, uint32_t row, const uint8_t* symbols,
                  const std::byte* side, float* values) const override;
 };
+
+// `bits` is 2 to 5.
+SymbolLevel UniformLevelOf(uint8_t bits);
 
 }  // namespace larder

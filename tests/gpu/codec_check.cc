@@ -1,5 +1,6 @@
 // Every codec with CUDA kernels on a device: its bytes are the scalar reference's, for `--blocks` random blocks of each codec
-// over several shapes, layouts, types and stages before the quantiser; and the row copies between layouts.
+// over several shapes, layouts, types and stages before the quantiser; damaged tiles decode, or are refused, as the reference
+// has it; and the row copies between layouts.
 //
 //   gpu_codec_check [--blocks N] [--seed S] [--codec ID]
 //
@@ -50,8 +51,8 @@ TileCase RandomCase(const StreamCodec& codec, std::mt19937_64& random) {
   TileCase tile_case;
   tile_case.shape = {kTokens[choose(std::size(kTokens))], kHeadDims[choose(std::size(kHeadDims))]};
   const uint8_t transform = choose(2) == 0 ? 0 : static_cast<uint8_t>(choose(kDeviceStages + 1));
-  tile_case.codec = WithStages(codec, transform, static_cast<uint8_t>(1 + choose(2)),
-                               tile_case.shape.head_dim);
+  tile_case.codec =
+      WithStages(codec, transform, static_cast<uint8_t>(1 + choose(2)), tile_case.shape.head_dim);
   tile_case.dtype = choose(2) == 0 ? Dtype::kBf16 : Dtype::kFp16;
   tile_case.hnd = choose(2) == 0;
   tile_case.page_tokens = choose(3) == 0 ? 16 : 0;
@@ -70,7 +71,8 @@ bool CheckCodec(GpuMachine& machine, const StreamCodec& codec, const Options& op
   uint64_t blocks = 0, shapes = 0, tries = 0;
   while (blocks < options.blocks) {
     const TileCase tile_case = RandomCase(codec, random);
-    const std::string fault = CheckTileCase(machine, tile_case);
+    std::string fault = CheckTileCase(machine, tile_case);
+    if (fault.empty()) fault = CheckDamage(machine, tile_case, /*faults=*/2);
     if (++tries > 1'000'000) return false;  // every shape is refused: nothing would be tested
     if (fault == "skip") continue;
     if (!fault.empty()) {

@@ -45,6 +45,9 @@ class HostMachine {
   }
   bool Decode(const TileRun& run) {
     if (!RunHolds(run, /*encode=*/false)) return false;
+    if (SizeVaries(run.id)) {
+      std::memset(run.refused, 0, size_t{run.blocks} * run.streams * sizeof(*run.refused));
+    }
     VisitQuantiser(run, Emulation{run, /*encode=*/false});
     return true;
   }

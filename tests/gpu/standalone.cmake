@@ -15,7 +15,7 @@ enable_testing()
 # need xxHash, stay outside.
 file(GLOB _codec_sources ${LARDER_ROOT}/kernels/codec/*.cc ${LARDER_ROOT}/kernels/codec/device/*.cc
   ${LARDER_ROOT}/kernels/paging/*.cc)
-list(FILTER _codec_sources EXCLUDE REGEX "_simd\\.cc$|/block_coder\\.cc$|/stream_layout\\.cc$")
+list(FILTER _codec_sources EXCLUDE REGEX "_simd\\.cc$|/frame_plan\\.cc$|/block_coder\\.cc$|/stream_layout\\.cc$")
 add_library(larder_codec STATIC ${_codec_sources} scalar_only.cc)
 add_library(larder::codec ALIAS larder_codec)
 target_link_libraries(larder_codec PUBLIC larder::build_flags Threads::Threads)

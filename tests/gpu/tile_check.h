@@ -17,6 +17,7 @@
 
 #include "kernels/codec/device/run_setup.h"
 #include "kernels/codec/registry.h"
+#include "kernels/codec/stream_layout.h"
 #include "kernels/codec/tile_codec.h"
 
 namespace larder {
@@ -32,10 +33,10 @@ struct TileCase {
   uint32_t streams = 2;
   uint32_t heads = 2;
   uint32_t blocks = 1;
-  bool hnd = false;           // [head][token] in a stream or page; else [token][head]
-  uint32_t page_tokens = 0;   // not 0: rows stand in pages, in no order
-  uint32_t outliers = 0;      // channels with a mean far from 0
-  float scale = 1;            // of all values
+  bool hnd = false;          // [head][token] in a stream or page; else [token][head]
+  uint32_t page_tokens = 0;  // not 0: rows stand in pages, in no order
+  uint32_t outliers = 0;     // channels with a mean far from 0
+  float scale = 1;           // of all values
   uint64_t seed = 1;
   uint64_t token_begin = 1000;
 };
@@ -47,8 +48,8 @@ inline std::string NameOf(const TileCase& tile_case) {
        << " bits " << int{params.bits} << " group " << params.group << " transform "
        << int{params.transform} << " tokens " << tile_case.shape.tokens << " dim "
        << tile_case.shape.head_dim << (tile_case.hnd ? " HND" : " NHD") << " page "
-       << tile_case.page_tokens
-       << (tile_case.dtype == Dtype::kBf16 ? " bf16" : " fp16") << " seed " << tile_case.seed;
+       << tile_case.page_tokens << (tile_case.dtype == Dtype::kBf16 ? " bf16" : " fp16") << " seed "
+       << tile_case.seed;
   return name.str();
 }
 
@@ -144,38 +145,102 @@ inline RunTiles TilesAt(uint8_t* base, const TileRun& run) {
   return tiles;
 }
 
+inline constexpr std::byte kUntouched{0xA5};
+
+// Memory of a run on a machine besides rows and tables: tiles, flags, and for sizes that vary those and scratch.
+template <typename Machine>
+struct RunMemory {
+  using Buffer = typename Machine::Buffer;
+  RunMemory(Machine& machine, const RunSetup& setup, TileRun& run)
+      : tile_bytes(static_cast<size_t>(TilesAt(nullptr, run).block_stride) * run.blocks),
+        tiles(machine.Put(std::vector<std::byte>(tile_bytes, kUntouched))),
+        refused(size_t{run.blocks} * run.streams, 7),
+        flags(machine.Put(std::as_bytes(std::span(refused)))),
+        sizes(size_t{run.blocks} * run.streams * run.heads),
+        sizes_there(machine.Put(std::as_bytes(std::span(sizes)))),
+        scratch(sizes.size() * setup.scratch_bytes()) {
+    run.tiles = TilesAt(tiles.get(), run);
+    run.refused = reinterpret_cast<uint32_t*>(flags.get());
+    if (!SizeVaries(run.id)) return;
+    run.sizes = reinterpret_cast<uint32_t*>(sizes_there.get());
+    run.scratch = scratch.get();
+  }
+  void GetResults(Machine& machine) {
+    machine.Get(flags, std::as_writable_bytes(std::span(refused)));
+    machine.Get(sizes_there, std::as_writable_bytes(std::span(sizes)));
+  }
+  bool AnyRefused() const {
+    return std::any_of(refused.begin(), refused.end(), [](uint32_t flag) { return flag != 0; });
+  }
+
+  size_t tile_bytes;
+  Buffer tiles;
+  std::vector<uint32_t> refused;
+  Buffer flags;
+  std::vector<uint32_t> sizes;
+  Buffer sizes_there;
+  Buffer scratch;
+};
+
 // The reference's tiles and what they decode to. The raw blocks must be ones that the codec can code.
 struct Reference {
-  Reference(const TileCase& tile_case, const TileRun& run, RawBlocks& raw) : decoded(tile_case) {
+  Reference(const TileCase& of, const TileRun& of_run, RawBlocks& raw)
+      : tile_case(of), run(of_run), decoded(of) {
     std::memset(decoded.bytes().data(), 0xA5, decoded.bytes().size());  // what no row covers
     const TileCodec& codec = *FindTileCodec(run.id);
     const RunTiles tiles = TilesAt(nullptr, run);
-    encoded.resize(static_cast<size_t>(tiles.block_stride) * run.blocks);
-    std::unique_ptr<RopeTable> rope;
+    encoded.resize(static_cast<size_t>(tiles.block_stride) * run.blocks, kUntouched);
+    std::vector<std::byte> tile(tiles.head_stride);
     if ((run.params.transform & kTransformUnrope) != 0) {
       rope = std::make_unique<RopeTable>(run.params, tile_case.token_begin, run.shape.tokens);
     }
-    Workspace workspace;
     for (uint32_t at = 0; at < run.blocks * run.streams * run.heads; ++at) {
       const uint32_t block = at / run.heads / run.streams, stream = at / run.heads % run.streams;
-      const uint32_t head = at % run.heads;
-      TileContext context{run.params, run.dtype};
-      context.layer = run.layer_begin + stream;
-      context.rope = rope.get();
-      context.isa = Isa::kScalar;
-      std::byte* tile = encoded.data() + block * tiles.block_stride +
-                        stream * tiles.stream_stride + head * tiles.head_stride;
-      const TargetRows rows = raw.Tile(block, stream, head);
+      const TargetRows rows = raw.Tile(block, stream, at % run.heads);
       const SourceRows source{rows.base,        rows.token_stride, rows.pages,
                               rows.page_tokens, rows.page_stride,  rows.first_token};
-      holds = holds && codec.Encode(context, run.shape, source, workspace, tile) &&
-              codec.Decode(context, run.shape, {tile, run.tile_bytes}, workspace,
-                           decoded.Tile(block, stream, head));
+      const auto bytes = codec.Encode(ContextOf(stream), run.shape, source, workspace, tile.data());
+      holds = bytes.has_value();
+      if (!holds) return;
+      std::memset(tile.data() + *bytes, 0, AlignTile(*bytes) - *bytes);
+      std::memcpy(encoded.data() + at * tiles.head_stride, tile.data(), AlignTile(*bytes));
+      sizes.push_back(static_cast<uint32_t>(*bytes));
+    }
+    std::vector<bool> each(size_t{run.blocks} * run.streams, true);
+    Decode(decoded, each);
+    holds = std::find(each.begin(), each.end(), false) == each.end();
+  }
+
+  // What `encoded` decodes to; a stream of a tile that is not well-formed becomes false.
+  void Decode(RawBlocks& out, std::vector<bool>& streams) {
+    const TileCodec& codec = *FindTileCodec(run.id);
+    const RunTiles tiles = TilesAt(nullptr, run);
+    for (uint32_t at = 0; at < sizes.size(); ++at) {
+      const uint32_t block = at / run.heads / run.streams, stream = at / run.heads % run.streams;
+      const std::byte* tile = encoded.data() + at * tiles.head_stride;
+      if (sizes[at] > run.tile_bytes ||
+          !codec.Decode(ContextOf(stream), run.shape, {tile, sizes[at]}, workspace,
+                        out.Tile(block, stream, at % run.heads))) {
+        streams[at / run.heads] = false;
+      }
     }
   }
 
+  TileContext ContextOf(uint32_t stream) const {
+    TileContext context{run.params, run.dtype};
+    context.layer = run.layer_begin + stream;
+    context.rope = rope.get();
+    context.isa = Isa::kScalar;
+    return context;
+  }
+
+  const TileCase& tile_case;
+  const TileRun& run;
+  std::unique_ptr<RopeTable> rope;
+  Workspace workspace;
   bool holds = true;
-  std::vector<std::byte> encoded;
+  std::vector<std::byte> encoded;  // kUntouched behind each tile and its zeros
+  std::vector<uint32_t> sizes;     // [block][stream][head]
   RawBlocks decoded;
 };
 
@@ -204,19 +269,16 @@ std::string CheckTileCase(Machine& machine, const TileCase& tile_case) {
   const Reference reference(tile_case, run, raw);
   if (!reference.holds) return NameOf(tile_case) + ": the reference refuses the values";
   auto rows = machine.Put(raw.bytes());
-  std::vector<std::byte> got(reference.encoded.size(), std::byte{0xA5});
-  auto tiles = machine.Put(got);
-  std::vector<uint32_t> refused(size_t{run.blocks} * run.streams, 7);
-  auto flags = machine.Put(std::as_bytes(std::span(refused)));
+  RunMemory memory(machine, setup, run);
   auto table = machine.Put(std::as_bytes(std::span(raw.pages)));
   run.rows = raw.RowsAt(rows.get(), table.get());
-  run.tiles = TilesAt(tiles.get(), run);
-  run.refused = reinterpret_cast<uint32_t*>(flags.get());
   if (!machine.Encode(run)) return NameOf(tile_case) + ": encoder not launched";
-  machine.Get(tiles, got);
-  machine.Get(flags, std::as_writable_bytes(std::span(refused)));
-  for (const uint32_t flag : refused) {
-    if (flag != 0) return NameOf(tile_case) + ": refused";
+  std::vector<std::byte> got(memory.tile_bytes);
+  machine.Get(memory.tiles, got);
+  memory.GetResults(machine);
+  if (memory.AnyRefused()) return NameOf(tile_case) + ": refused";
+  if (SizeVaries(run.id) && memory.sizes != reference.sizes) {
+    return NameOf(tile_case) + ": sizes differ";
   }
   std::string difference = DifferenceOf(reference.encoded, got);
   if (!difference.empty()) return NameOf(tile_case) + ": encoded " + difference;
@@ -225,9 +287,64 @@ std::string CheckTileCase(Machine& machine, const TileCase& tile_case) {
   auto target = machine.Put(back.bytes());
   run.rows = back.RowsAt(target.get(), table.get());
   if (!machine.Decode(run)) return NameOf(tile_case) + ": decoder not launched";
+  memory.GetResults(machine);
+  if (memory.AnyRefused()) return NameOf(tile_case) + ": decoder refused";
   machine.Get(target, back.bytes());
   difference = DifferenceOf(std::as_bytes(std::span(reference.decoded.elements)), back.bytes());
   return difference.empty() ? "" : NameOf(tile_case) + ": decoded " + difference;
+}
+
+// Damages each tile of a run by `faults` random bytes, or sizes where they vary; "" when the machine's decoder then says and
+// writes what the reference does.
+template <typename Machine>
+std::string CheckDamage(Machine& machine, const TileCase& tile_case, uint32_t faults) {
+  TileRun run = RunOf(tile_case);
+  const RunSetup setup(run, tile_case.token_begin);
+  if (!setup.holds()) return "skip";
+  auto image = machine.Put(setup.image());
+  setup.Attach(image.get(), &run);
+  RawBlocks raw(tile_case);
+  raw.Fill();
+  Reference reference(tile_case, run, raw);
+  if (!reference.holds) return NameOf(tile_case) + ": the reference refuses the values";
+  std::mt19937_64 random(tile_case.seed);
+  const RunTiles layout = TilesAt(nullptr, run);
+  for (size_t at = 0; at < reference.sizes.size(); ++at) {
+    std::byte* tile = reference.encoded.data() + at * layout.head_stride;
+    for (uint32_t i = 0; i < faults; ++i) {
+      tile[random() % reference.sizes[at]] ^= static_cast<std::byte>(1 + random() % 255);
+    }
+    if (SizeVaries(run.id) && random() % 4 == 0) {
+      reference.sizes[at] = static_cast<uint32_t>(random() % (run.tile_bytes + 3));
+    }
+  }
+  std::vector<bool> holds(size_t{run.blocks} * run.streams, true);
+  RawBlocks want(tile_case);
+  reference.Decode(want, holds);
+  RunMemory memory(machine, setup, run);
+  auto tiles = machine.Put(reference.encoded);
+  auto sizes = machine.Put(std::as_bytes(std::span(reference.sizes)));
+  run.tiles = TilesAt(tiles.get(), run);
+  if (SizeVaries(run.id)) run.sizes = reinterpret_cast<uint32_t*>(sizes.get());
+  RawBlocks back(tile_case);
+  auto target = machine.Put(back.bytes());
+  auto table = machine.Put(std::as_bytes(std::span(raw.pages)));
+  run.rows = back.RowsAt(target.get(), table.get());
+  if (!machine.Decode(run)) return NameOf(tile_case) + ": decoder not launched";
+  memory.GetResults(machine);
+  machine.Get(target, back.bytes());
+  for (size_t i = 0; i < holds.size(); ++i) {
+    if (SizeVaries(run.id) && holds[i] != (memory.refused[i] == 0)) {
+      return NameOf(tile_case) + ": stream " + std::to_string(i) +
+             (holds[i] ? " is refused" : " is not refused");
+    }
+    if (!holds[i]) continue;  // its rows mean nothing
+    const auto begin = static_cast<size_t>(raw.stream_bytes) * i;
+    const std::string difference = DifferenceOf(want.bytes().subspan(begin, raw.stream_bytes),
+                                                back.bytes().subspan(begin, raw.stream_bytes));
+    if (!difference.empty()) return NameOf(tile_case) + ": damaged, decoded " + difference;
+  }
+  return "";
 }
 
 // Whether a block whose value at `element` is not finite is refused, and no other.
@@ -236,7 +353,7 @@ std::string CheckRefusal(Machine& machine, TileCase tile_case, size_t element) {
   tile_case.blocks = 2;
   TileRun run = RunOf(tile_case);
   const RunSetup setup(run, tile_case.token_begin);
-  if (!setup.holds()) return "skip";
+  if (!setup.holds() || run.id == CodecId::kLossless) return "skip";  // which takes all values
   auto image = machine.Put(setup.image());
   setup.Attach(image.get(), &run);
   RawBlocks raw(tile_case);
@@ -245,15 +362,11 @@ std::string CheckRefusal(Machine& machine, TileCase tile_case, size_t element) {
   raw.elements[element] = 0x7F80 | (raw.elements[element] & 0x8000);
   if (tile_case.dtype == Dtype::kFp16) raw.elements[element] = 0x7C00;
   auto rows = machine.Put(raw.bytes());
-  const RunTiles layout = TilesAt(nullptr, run);
-  auto tiles = machine.Put(std::vector<std::byte>(layout.block_stride * run.blocks));
-  std::vector<uint32_t> refused(size_t{run.blocks} * run.streams, 7);
-  auto flags = machine.Put(std::as_bytes(std::span(refused)));
+  RunMemory memory(machine, setup, run);
   run.rows = raw.RowsAt(rows.get(), nullptr);
-  run.tiles = TilesAt(tiles.get(), run);
-  run.refused = reinterpret_cast<uint32_t*>(flags.get());
   if (!machine.Encode(run)) return NameOf(tile_case) + ": encoder not launched";
-  machine.Get(flags, std::as_writable_bytes(std::span(refused)));
+  memory.GetResults(machine);
+  const std::vector<uint32_t>& refused = memory.refused;
   const size_t bad = element * 2 / static_cast<size_t>(raw.stream_bytes);
   for (size_t i = 0; i < refused.size(); ++i) {
     if (refused[i] != (i == bad ? 1u : 0u)) {
@@ -264,19 +377,25 @@ std::string CheckRefusal(Machine& machine, TileCase tile_case, size_t element) {
   return "";
 }
 
-// Every format's codecs that have a device twin, as keys and as values.
+// Every format's codecs that have a device twin, as keys and as values, and affine widths that no format has.
 inline std::vector<StreamCodec> DeviceCodecs() {
-  std::vector<StreamCodec> codecs;
+  std::vector<StreamCodec> candidates, codecs;
   for (const FormatRow& row : Formats()) {
-    for (const StreamCodec& codec : {row.key, row.value}) {
-      TileRun run;
-      run.id = codec.id;
-      run.params = codec.params;
-      run.shape = {64, 128};
-      run.streams = 1;
-      const bool known = std::find(codecs.begin(), codecs.end(), codec) != codecs.end();
-      if (!known && RunSetup(run, 0).holds()) codecs.push_back(codec);
-    }
+    candidates.push_back(row.key);
+    candidates.push_back(row.value);
+  }
+  for (const char* name : {"int3_tokens_g16", "int3_tokens_g64", "int3_channels_g32",
+                           "int8_tokens_g32", "int8_channels_g64"}) {
+    candidates.push_back(*FindFormat(name, /*key=*/true));
+  }
+  for (const StreamCodec& codec : candidates) {
+    TileRun run;
+    run.id = codec.id;
+    run.params = codec.params;
+    run.shape = {64, 128};
+    run.streams = 1;
+    const bool known = std::find(codecs.begin(), codecs.end(), codec) != codecs.end();
+    if (!known && RunSetup(run, 0).holds()) codecs.push_back(codec);
   }
   return codecs;
 }

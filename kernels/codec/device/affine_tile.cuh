@@ -1,5 +1,5 @@
 // Affine codes on a CTA, along tokens and along channels: device twin of affine_quantiser.cc; its header has shape, size,
-// codes, error and source. Oracle: affine_ops_scalar.cc. Codes of 2 and 4 bits: no format has others.
+// codes, error and source. Oracle: affine_ops_scalar.cc. 
 #pragma once
 
 #include "kernels/codec/affine_codes.h"
@@ -205,7 +205,9 @@ LARDER_HOST_DEVICE void FindColumnRanges(const EncodePart<Cta>& part, const Colu
 // A group is consecutive tokens of a channel.
 template <unsigned kBits>
 struct AffineTokensTile {
-  static constexpr uint32_t kWordTokens = 32 / kBits;  // of a channel's codes in one word
+  // A channel's codes of so many tokens stand in so many words: planes for 3 bits.
+  static constexpr uint32_t kUnitTokens = kBits == 3 ? 32 : 32 / kBits;
+  static constexpr uint32_t kUnitWords = kBits == 3 ? 3 : 1;
   using Shared = ColumnShared;
   static constexpr bool kNeedsRows = false;
   static constexpr float kLevel = static_cast<float>((1u << kBits) - 1);
@@ -218,33 +220,45 @@ struct AffineTokensTile {
     return group >= portion ? group : portion / group * group;
   }
   LARDER_HOST_DEVICE static uint64_t GroupBytes(uint32_t dim, uint32_t tokens) {
-    return uint64_t{dim} * 4 * (1 + (tokens + kWordTokens - 1) / kWordTokens);
+    return uint64_t{dim} * 4 * (1 + (tokens + kUnitTokens - 1) / kUnitTokens * kUnitWords);
   }
 
-  // Codes of rows [0, count) of a portion that begins `offset` rows into the group, a multiple of a word's tokens.
+  // Where word `word` of a unit stands; `offset` is that of its portion in the group, a multiple of a unit's tokens.
+  LARDER_HOST_DEVICE static uint64_t WordAt(uint32_t dim, uint32_t offset, uint32_t unit,
+                                            uint32_t word, uint32_t channel) {
+    const uint64_t row = uint64_t{offset / kUnitTokens + unit} * kUnitWords + word;
+    return (row * dim + channel) * 4;
+  }
+
+  // Codes of rows [0, count) of a portion that begins `offset` rows into the group.
   template <typename Cta>
   LARDER_HOST_DEVICE static void QuantisePortion(const EncodePart<Cta>& part,
                                                  const Shared& shared,
                                                  const PortionReader& reader, uint32_t count,
                                                  uint32_t offset, uint8_t* words) {
     const uint32_t dim = part.tile.dim();
-    const uint32_t items = (count + kWordTokens - 1) / kWordTokens * dim;
+    const uint32_t items = (count + kUnitTokens - 1) / kUnitTokens * dim;
     part.cta.Each([&](unsigned thread) {
       for (uint32_t item = thread; item < items; item += kCtaThreads) {
-        const uint32_t word = item / dim, channel = item % dim;
+        const uint32_t unit = item / dim, channel = item % dim;
         const float minimum = shared.lows[channel], inverse = shared.highs[channel];
-        uint32_t codes = 0;
+        uint32_t codes[kUnitWords] = {};
         LARDER_UNROLL
-        for (uint32_t i = 0; i < kWordTokens; ++i) {
-          const uint32_t row = word * kWordTokens + i;
+        for (uint32_t i = 0; i < kUnitTokens; ++i) {
+          const uint32_t row = unit * kUnitTokens + i;
           float value = 0;
           if (row >= count) break;
           reader.Element(row, channel, &value);
           const uint32_t code = AffineCodeOf(value, minimum, inverse, kLevel);
-          codes |= code << (kBits * i);
+          if constexpr (kBits == 3) {
+            for (uint32_t plane = 0; plane < 3; ++plane) codes[plane] |= (code >> plane & 1) << i;
+          } else {
+            codes[0] |= code << (kBits * i);
+          }
         }
-        const uint64_t at = offset / kWordTokens + word;
-        StoreWord(codes, words + (at * dim + channel) * 4);
+        for (uint32_t word = 0; word < kUnitWords; ++word) {
+          StoreWord(codes[word], words + WordAt(dim, offset, unit, word, channel));
+        }
       }
     });
   }
@@ -281,19 +295,27 @@ struct AffineTokensTile {
   LARDER_HOST_DEVICE static void DecodePortion(const DecodePart<Cta>& part, const uint8_t* in,
                                                uint32_t offset, uint32_t count) {
     const uint32_t dim = part.tile.dim();
-    const uint32_t items = (count + kWordTokens - 1) / kWordTokens * dim;
+    const uint32_t items = (count + kUnitTokens - 1) / kUnitTokens * dim;
     part.cta.Each([&](unsigned thread) {
       for (uint32_t item = thread; item < items; item += kCtaThreads) {
-        const uint32_t word = item / dim, channel = item % dim;
+        const uint32_t unit = item / dim, channel = item % dim;
         const float scale = FloatOfFp16(LoadWord<uint16_t>(in + channel * 2));
         const float minimum = FloatOfFp16(LoadWord<uint16_t>(in + (dim + channel) * 2));
-        const uint64_t at = offset / kWordTokens + word;
-        const auto codes = LoadWord<uint32_t>(in + uint64_t{dim} * 4 + (at * dim + channel) * 4);
+        uint32_t codes[kUnitWords];
+        for (uint32_t word = 0; word < kUnitWords; ++word) {
+          codes[word] = LoadWord<uint32_t>(in + uint64_t{dim} * 4 +
+                                           WordAt(dim, offset, unit, word, channel));
+        }
         LARDER_UNROLL
-        for (uint32_t i = 0; i < kWordTokens; ++i) {
-          const uint32_t row = word * kWordTokens + i;
+        for (uint32_t i = 0; i < kUnitTokens; ++i) {
+          const uint32_t row = unit * kUnitTokens + i;
           if (row >= count) break;
-          const uint32_t code = codes >> (kBits * i) & ((1u << kBits) - 1);
+          uint32_t code = 0;
+          if constexpr (kBits == 3) {
+            for (uint32_t plane = 0; plane < 3; ++plane) code |= (codes[plane] >> i & 1) << plane;
+          } else {
+            code = codes[0] >> (kBits * i) & ((1u << kBits) - 1);
+          }
           part.staging.Row(row)[channel] = static_cast<float>(code) * scale + minimum;
         }
       }
@@ -318,8 +340,16 @@ struct AffineTokensTile {
 // Calls visit.Visit<Quantiser>() with the run's quantiser.
 template <template <unsigned> typename TileOf, typename Visitor>
 auto VisitBits(const TileRun& run, const Visitor& visit) {
-  return run.params.bits == 2 ? visit.template Visit<TileOf<2>>()
-                              : visit.template Visit<TileOf<4>>();
+  switch (run.params.bits) {
+    case 2:
+      return visit.template Visit<TileOf<2>>();
+    case 3:
+      return visit.template Visit<TileOf<3>>();
+    case 4:
+      return visit.template Visit<TileOf<4>>();
+    default:
+      return visit.template Visit<TileOf<8>>();
+  }
 }
 
 template <typename Visitor>

@@ -15,6 +15,10 @@ LARDER_HOST_DEVICE void PackChunk(const uint32_t* codes, uint64_t chunk, uint8_t
       for (uint32_t i = 0; i < kChunk; ++i) byte |= (codes[i] >> plane & 1) << i;
       packed[(chunk / 4 * kBits + plane) * 4 + chunk % 4] = static_cast<uint8_t>(byte);
     }
+  } else if constexpr (kBits == 8) {
+    uint64_t word = 0;
+    for (uint32_t i = 0; i < kChunk; ++i) word |= uint64_t{codes[i]} << (8 * i);
+    StoreWord(word, packed + chunk * 8);
   } else {
     uint32_t word = 0;
     for (uint32_t i = 0; i < kChunk; ++i) word |= codes[i] << (kBits * i);
@@ -32,6 +36,9 @@ LARDER_HOST_DEVICE void UnpackChunk(const uint8_t* packed, uint64_t chunk, uint3
       const uint32_t byte = packed[(chunk / 4 * kBits + plane) * 4 + chunk % 4];
       for (uint32_t i = 0; i < kChunk; ++i) codes[i] |= (byte >> i & 1) << plane;
     }
+  } else if constexpr (kBits == 8) {
+    const auto word = LoadWord<uint64_t>(packed + chunk * 8);
+    for (uint32_t i = 0; i < kChunk; ++i) codes[i] = static_cast<uint8_t>(word >> (8 * i));
   } else {
     uint32_t word;
     if constexpr (kBits == 4) word = LoadWord<uint32_t>(packed + chunk * 4);

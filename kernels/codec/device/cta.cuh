@@ -13,6 +13,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -33,6 +34,26 @@ namespace larder {
 inline constexpr unsigned kCtaThreads = 256;
 
 #if defined(__CUDACC__)
+// The first warp of a CTA by itself: what FirstWarp gives its body. Takes the CTA's PerThread.
+class DeviceWarp {
+ public:
+  template <typename Phase>
+  LARDER_HOST_DEVICE void Each(Phase phase) {
+#if defined(__CUDA_ARCH__)
+    phase(threadIdx.x);
+#endif
+  }
+  // Bit t is thread t's flag.
+  template <typename Flags>
+  LARDER_HOST_DEVICE uint32_t Ballot(Flags& flags) {
+#if defined(__CUDA_ARCH__)
+    return __ballot_sync(0xFFFFFFFFu, flags.value);
+#else
+    return 0;
+#endif
+  }
+};
+
 class DeviceCta {
  public:
   template <typename T>
@@ -70,6 +91,16 @@ class DeviceCta {
     }
 #endif
   }
+  // Runs body(warp) by threads 0 to 31. The caller synchronises before and after.
+  template <typename Body>
+  LARDER_HOST_DEVICE void FirstWarp(Body body) {
+#if defined(__CUDA_ARCH__)
+    if (threadIdx.x < 32) {
+      DeviceWarp warp;
+      body(warp);
+    }
+#endif
+  }
   // Whether any thread's flag is set. Synchronises.
   LARDER_HOST_DEVICE bool Any(PerThread<bool>& flags) {
 #if defined(__CUDA_ARCH__)
@@ -95,6 +126,20 @@ class DeviceCta {
   }
 };
 #endif  // defined(__CUDACC__)
+
+class HostWarp {
+ public:
+  template <typename Phase>
+  void Each(Phase phase) {
+    for (unsigned thread = 0; thread < 32; ++thread) phase(thread);
+  }
+  template <typename Flags>
+  uint32_t Ballot(Flags& flags) {
+    uint32_t mask = 0;
+    for (unsigned thread = 0; thread < 32; ++thread) mask |= uint32_t{flags[thread]} << thread;
+    return mask;
+  }
+};
 
 class HostCta {
  public:
@@ -126,6 +171,11 @@ class HostCta {
       }
     }
   }
+  template <typename Body>
+  void FirstWarp(Body body) {
+    HostWarp warp;
+    body(warp);
+  }
   bool Any(PerThread<bool>& flags) {
     for (const bool flag : flags.values) {
       if (flag) return true;
@@ -138,6 +188,23 @@ class HostCta {
     return max;
   }
 };
+
+// Adds to a counter that other threads of the CTA add to.
+LARDER_HOST_DEVICE inline void CountUp(uint32_t* counter) {
+#if defined(__CUDA_ARCH__)
+  atomicAdd(counter, 1u);
+#else
+  ++*counter;
+#endif
+}
+
+LARDER_HOST_DEVICE inline uint32_t BitsSet(uint32_t mask) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<uint32_t>(__popc(mask));
+#else
+  return static_cast<uint32_t>(std::popcount(mask));
+#endif
+}
 
 // Hands out parts of a CTA's shared memory, each aligned to 16 bytes. With a null base it only counts.
 class SharedArena {

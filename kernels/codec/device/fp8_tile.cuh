@@ -20,7 +20,7 @@ struct Fp8Tile {
   // The largest magnitude that the quantiser sees.
   template <typename Cta>
   LARDER_HOST_DEVICE static float LargestOf(const EncodePart<Cta>& part) {
-    if (part.tile.Has(kTransformCentre) && !part.tile.Has(kTransformRotate)) {
+    if (part.tile.Has(kTransformCentre) && !part.tile.Has(kTransformRotate | kTransformHaar)) {
       return part.centred_max;
     }
     const uint32_t chunks = part.tile.dim() / kChunk;
@@ -49,9 +49,7 @@ struct Fp8Tile {
     const uint32_t dim = tile.dim(), chunks = dim / kChunk;
     part.cta.Each([&](unsigned thread) {
       if (thread != 0) return;
-      if (BitsOf(scale) >= 0x7F800000u || !Fp8ScaleHolds(tile.run.params.transform, scale)) {
-        part.bad[thread] = true;
-      }
+      if (!Fp8ScaleHolds(tile.run.params.transform, scale)) part.bad[thread] = true;
       StoreWord(Words4{{BitsOf(scale), 0, 0, 0}}, tile.codes());
     });
     uint8_t* codes = tile.codes() + kFp8ScaleBytes;

@@ -5,7 +5,10 @@
 #include "kernels/codec/device/fp8_tile.cuh"
 #include "kernels/codec/device/ggml_tile.cuh"
 #include "kernels/codec/device/kitty_tile.cuh"
+#include "kernels/codec/device/lossless_tile.cuh"
 #include "kernels/codec/device/polar_tile.cuh"
+#include "kernels/codec/device/sketch_tile.cuh"
+#include "kernels/codec/device/symbol_tile.cuh"
 #include "kernels/codec/device/turbo_tile.cuh"
 
 namespace larder {
@@ -20,6 +23,14 @@ auto VisitQuantiser(const TileRun& run, const Visitor& visit) {
       return VisitAffine(run, visit);
     case CodecId::kKitty:
       return visit.template Visit<KittyTile>();
+    case CodecId::kLossless:
+      return visit.template Visit<LosslessTile>();
+    case CodecId::kUniform:
+    case CodecId::kCacheGen:
+      return VisitSymbols(run, visit);
+    case CodecId::kTurboProd:
+    case CodecId::kQjl:
+      return VisitSketch(run, visit);
     case CodecId::kPolar:
       return VisitPolar(run, visit);
     case CodecId::kTurbo:

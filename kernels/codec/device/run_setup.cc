@@ -5,28 +5,35 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/codec/cachegen_quantiser.h"
+#include "kernels/codec/gaussian_matrix.h"
+#include "kernels/codec/haar_matrix.h"
 #include "kernels/codec/polar_quantiser.h"
 #include "kernels/codec/registry.h"
 #include "kernels/codec/rope_table.h"
 #include "kernels/codec/seeded_word.h"
 #include "kernels/codec/tile_codec.h"
+#include "kernels/codec/uniform_quantiser.h"
 
 namespace larder {
 namespace {
 
 constexpr uint64_t AlignTable(uint64_t bytes) { return (bytes + 15) / 16 * 16; }
 
-bool OnDevice(CodecId id, const CodecParams& params) {
-  if ((params.transform & kTransformHaar) != 0) return false;
+bool OnDevice(CodecId id) {
   switch (id) {
+    case CodecId::kLossless:
+    case CodecId::kAffine:
     case CodecId::kFp8:
     case CodecId::kGgml:
     case CodecId::kKitty:
     case CodecId::kTurbo:
+    case CodecId::kTurboProd:
+    case CodecId::kQjl:
     case CodecId::kPolar:
+    case CodecId::kUniform:
+    case CodecId::kCacheGen:
       return true;
-    case CodecId::kAffine:
-      return params.bits == 2 || params.bits == 4;
     default:
       return false;
   }
@@ -51,7 +58,7 @@ RunSetup::RunSetup(const TileRun& run, uint64_t token_begin)
     : turns_((run.params.transform & kTransformUnrope) != 0),
       permutes_((run.params.transform & kTransformRotate) != 0 &&
                 !std::has_single_bit(run.shape.head_dim)) {
-  if (!OnDevice(run.id, run.params) || run.shape.tokens == 0) return;
+  if (!OnDevice(run.id) || run.shape.tokens == 0) return;
   if (run.shape.head_dim > kDeviceHeadDimMax) return;
   if (run.dtype != Dtype::kBf16 && run.dtype != Dtype::kFp16) return;
   const TileCodec& codec = *FindTileCodec(run.id);
@@ -75,10 +82,47 @@ RunSetup::RunSetup(const TileRun& run, uint64_t token_begin)
       const uint64_t layer = uint64_t{run.layer_begin} + stream;
       WritePlaces(SeededWord(run.params.seed, layer), dim, places.data() + size_t{stream} * dim);
     }
-    image_.resize(places_at_ + AlignTable(places.size() * 2));
-    std::memcpy(image_.data() + places_at_, places.data(), places.size() * 2);
+    AddTable(std::as_bytes(std::span(places)));
+  }
+  if ((run.params.transform & kTransformHaar) != 0) {
+    const auto haar = FindHaarMatrix(run.params.seed, dim);
+    rotation_ = {AddTable(std::as_bytes(std::span(haar->forward(), size_t{dim} * dim))),
+                 AddTable(std::as_bytes(std::span(haar->back(), size_t{dim} * dim))), true};
+  }
+  if (run.id == CodecId::kTurboProd || run.id == CodecId::kQjl) {
+    const uint32_t size = run.id == CodecId::kQjl ? run.params.boosted : dim;
+    const auto matrix = FindGaussianMatrix(run.params.seed, size, dim);
+    sketch_ = {AddTable(std::as_bytes(std::span(matrix->transposed(), size_t{size} * dim))),
+               AddTable(std::as_bytes(std::span(matrix->values(), size_t{size} * dim))), true};
+  }
+  if (run.id == CodecId::kUniform) AddSymbols(UniformLevelOf(run.params.bits));
+  if (run.id == CodecId::kCacheGen) AddSymbols(CacheGenLevelOf(run.params.bits));
+  if (SizeVaries(run.id)) {  // symbols, and a word for each
+    const uint64_t elements = run.shape.elements();
+    scratch_bytes_ = static_cast<uint32_t>(AlignTable(elements) + AlignTable(2 * elements));
   }
   tile_bytes_ = static_cast<uint32_t>(bytes);
+}
+
+uint64_t RunSetup::AddTable(std::span<const std::byte> table) {
+  const size_t at = image_.size();
+  image_.resize(at + AlignTable(table.size()));
+  if (!table.empty()) std::memcpy(image_.data() + at, table.data(), table.size());
+  return at;
+}
+
+void RunSetup::AddSymbols(const SymbolLevel& level) {
+  level_ = level;
+  const size_t symbols = size_t{level.rans_tables} * level.rans.alphabet;
+  std::vector<float> values(level.values.begin(), level.values.end());
+  values.resize(kRunValues);
+  symbols_at_.values = AddTable(std::as_bytes(std::span(values)));
+  symbols_at_.slots =
+      AddTable(std::as_bytes(std::span(level.rans.slots, size_t{level.rans_tables} * kRansScale)));
+  symbols_at_.ranges = AddTable(std::as_bytes(std::span(level.rans.ranges, symbols)));
+  symbols_at_.reciprocals = AddTable(std::as_bytes(std::span(level.rans.reciprocals, symbols)));
+  symbols_at_.means = AddTable(std::as_bytes(level.means));
+  symbols_at_.lengths = AddTable(std::as_bytes(level.lengths));
 }
 
 void RunSetup::Attach(const void* image, TileRun* run) const {
@@ -89,19 +133,57 @@ void RunSetup::Attach(const void* image, TileRun* run) const {
     run->tables.sines = reinterpret_cast<const float*>(base + sines_at_);
   }
   if (permutes_) run->tables.places = reinterpret_cast<const uint16_t*>(base + places_at_);
+  const auto matrix = [&](uint64_t at) { return reinterpret_cast<const float*>(base + at); };
+  if (rotation_.there) {
+    run->tables.rotation = matrix(rotation_.forward);
+    run->tables.rotation_back = matrix(rotation_.back);
+  }
+  if (sketch_.there) {
+    run->tables.sketch = matrix(sketch_.forward);
+    run->tables.sketch_back = matrix(sketch_.back);
+  }
   run->tile_bytes = tile_bytes_;
+  run->scratch_bytes = scratch_bytes_;
+  if (level_.limit > 0) {
+    const auto table = [&](uint64_t at) { return reinterpret_cast<const uint32_t*>(base + at); };
+    run->symbols = {.limit = level_.limit,
+                    .steps_per_sigma = level_.steps_per_sigma,
+                    .alphabet = level_.rans.alphabet,
+                    .values = reinterpret_cast<const float*>(base + symbols_at_.values),
+                    .slots = table(symbols_at_.slots),
+                    .ranges = table(symbols_at_.ranges),
+                    .reciprocals = table(symbols_at_.reciprocals),
+                    .means = table(symbols_at_.means),
+                    .lengths = table(symbols_at_.lengths)};
+  }
   if (run->id == CodecId::kPolar) {
     for (unsigned level = 0; level < kPolarLevels; ++level) {
       run->polar[level] = PolarBookOf(run->params, level);
     }
   }
   if (run->id == CodecId::kTurbo) run->book = kLloydMax[run->params.bits - 1];
+  if (run->id == CodecId::kTurboProd) run->book = kLloydMax[run->params.bits - 2];
 }
 
 bool RunHolds(const TileRun& run, bool encode) {
   if (run.tile_bytes == 0 || run.streams == 0 || run.heads == 0 || run.blocks == 0) return false;
   if (run.rows.base == nullptr || run.tiles.base == nullptr) return false;
   if (encode && run.refused == nullptr) return false;
+  const bool dense = (run.params.transform & kTransformHaar) != 0;
+  if (dense && (run.tables.rotation == nullptr || run.tables.rotation_back == nullptr)) {
+    return false;
+  }
+  const bool sketches = run.id == CodecId::kTurboProd || run.id == CodecId::kQjl;
+  if (sketches && (run.tables.sketch == nullptr || run.tables.sketch_back == nullptr)) {
+    return false;
+  }
+  if (SizeVaries(run.id)) {
+    if (run.refused == nullptr || run.sizes == nullptr) return false;
+    if (encode && (run.scratch == nullptr || run.scratch_bytes == 0 || !Aligned(run.scratch))) {
+      return false;
+    }
+    if (run.id != CodecId::kLossless && run.symbols.values == nullptr) return false;
+  }
   if (run.rows.pages != nullptr && run.rows.page_tokens == 0) return false;
   const bool turns = (run.params.transform & kTransformUnrope) != 0;
   if (turns && (run.tables.cosines == nullptr || run.tables.sines == nullptr)) return false;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/codec/device/tile_run.h"
+#include "kernels/codec/symbol_level.h"
 
 namespace larder {
 
@@ -23,9 +24,11 @@ class RunSetup {
 
   // Whether device code has this codec, and the codec accepts these parameters and this shape.
   bool holds() const { return tile_bytes_ > 0; }
-  // Bytes of an encoded tile, without the zeros behind it.
+  // Bytes of an encoded tile, the most it may take when the size varies, without the zeros behind it.
   uint32_t tile_bytes() const { return tile_bytes_; }
-  // RoPE angles and permutations; empty when the codec needs none.
+  // Scratch of each tile for an encoder; 0 when the codec needs none.
+  uint32_t scratch_bytes() const { return scratch_bytes_; }
+  // RoPE angles, permutations, tables of symbols; empty when the codec needs none.
   std::span<const std::byte> image() const { return image_; }
   // Sets what the codec says, with the tables' copy at `image`, aligned to 16 bytes.
   void Attach(const void* image, TileRun* run) const;
@@ -33,7 +36,21 @@ class RunSetup {
  private:
   const bool turns_;
   const bool permutes_;
+  void AddSymbols(const SymbolLevel& level);
+  uint64_t AddTable(std::span<const std::byte> table);
+
   uint32_t tile_bytes_ = 0;
+  uint32_t scratch_bytes_ = 0;
+  SymbolLevel level_;
+  // Offsets in the image.
+  struct Matrices {
+    uint64_t forward = 0, back = 0;
+    bool there = false;
+  };
+  Matrices rotation_, sketch_;
+  struct SymbolTables {
+    uint64_t values, slots, ranges, reciprocals, means, lengths;
+  } symbols_at_{};
   size_t sines_at_ = 0;
   size_t places_at_ = 0;
   std::vector<std::byte> image_;

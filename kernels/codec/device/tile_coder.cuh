@@ -5,10 +5,14 @@
 //   PartRows(run, encode)   rows that one CTA takes: a multiple of them from row 0 on; all of the tile's where the codes
 //                           depend on every row
 //   TakeShared(arena, run)  its shared memory, an object that Encode and Decode get
-//   Encode(cta, portion reader and shape, ...), Decode(...)
+//   Encode(part, shared), Decode(part, shared)
+//   kVaries, only of codes whose size varies: Encode then writes the tile's size and the zeros behind it, and Decode
+//                           returns whether the tile is well-formed
+//   kMovesBits, only where no row passes through shared memory as fp32
 // EncodeTile and DecodeTile are the bodies of the kernels in tile_kernels.cu and of the host emulation in tests.
 #pragma once
 
+#include "kernels/codec/device/matrix_rows.cuh"
 #include "kernels/codec/device/tile_rotation.cuh"
 
 namespace larder {
@@ -81,6 +85,8 @@ LARDER_HOST_DEVICE void ForEachPortion(const EncodePart<Cta>& part, uint32_t beg
                   part.bad);
       if (rotate) {
         RotatePortion(part.cta, part.staging, dim, count);
+      } else if (part.tile.Has(kTransformHaar)) {
+        MultiplyPortion(part.cta, part.staging, part.tile.run.tables.rotation, dim, count);
       } else {
         part.cta.Sync();
       }
@@ -95,6 +101,9 @@ LARDER_HOST_DEVICE void RestorePortion(const DecodePart<Cta>& part, uint32_t beg
                                        uint32_t count) {
   if (part.staging.factors != nullptr) {
     Hadamard(part.cta, part.staging, part.tile.dim(), count);
+  } else if (part.tile.Has(kTransformHaar)) {
+    MultiplyPortion(part.cta, part.staging, part.tile.run.tables.rotation_back, part.tile.dim(),
+                    count);
   } else {
     part.cta.Sync();
   }
@@ -120,17 +129,21 @@ LARDER_HOST_DEVICE uint32_t UnitsOf(const TileRun& run, bool encode) {
   return run.streams * run.heads * PartsOf<Quantiser>(run, encode);
 }
 
-// Whether an encoder's rows pass through shared memory.
 template <typename Quantiser>
-LARDER_HOST_DEVICE bool NeedsRows(const TileRun& run) {
-  return Quantiser::kNeedsRows || run.params.transform != 0;
+inline constexpr bool kSizeVaries = requires { Quantiser::kVaries; };
+
+// Whether rows pass through shared memory.
+template <typename Quantiser>
+LARDER_HOST_DEVICE bool NeedsRows(const TileRun& run, bool encode) {
+  if constexpr (requires { Quantiser::kMovesBits; }) return false;
+  return !encode || Quantiser::kNeedsRows || run.params.transform != 0;
 }
 
 // Bytes of shared memory of a CTA.
 template <typename Quantiser>
 LARDER_HOST_DEVICE uint32_t SharedBytesOf(const TileRun& run, bool encode) {
   SharedArena arena(nullptr);
-  Staging(arena, run, !encode || NeedsRows<Quantiser>(run));
+  Staging(arena, run, NeedsRows<Quantiser>(run, encode));
   Quantiser::TakeShared(arena, run);
   return arena.used();
 }
@@ -145,7 +158,7 @@ LARDER_HOST_DEVICE void EncodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
   const uint32_t begin = unit % parts * rows;
   const PartRange range{begin, LeastOf(begin + rows, run.shape.tokens)};
   SharedArena arena(shared);
-  const Staging staging(arena, run, NeedsRows<Quantiser>(run));
+  const Staging staging(arena, run, NeedsRows<Quantiser>(run, /*encode=*/true));
   const auto scratch = Quantiser::TakeShared(arena, run);
   if (staging.factors != nullptr) PrepareRotation(cta, tile, /*back=*/false, staging.factors);
   typename Cta::template PerThread<bool> bad;
@@ -157,6 +170,7 @@ LARDER_HOST_DEVICE void EncodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
   const bool refused = cta.Any(bad);
   cta.Each([&](unsigned thread) {
     if (thread == 0 && refused) run.refused[uint64_t{block} * run.streams + stream] = 1;
+    if constexpr (kSizeVaries<Quantiser>) return;
     // Tiles are followed by zeros up to a multiple of 16.
     if (range.end == run.shape.tokens && thread < 16 - (run.tile_bytes - 1) % 16 - 1) {
       tile.encoded[run.tile_bytes + thread] = 0;
@@ -173,7 +187,7 @@ LARDER_HOST_DEVICE void DecodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
   const uint32_t begin = unit % parts * rows;
   const PartRange range{begin, LeastOf(begin + rows, run.shape.tokens)};
   SharedArena arena(shared);
-  const Staging staging(arena, run, /*with_rows=*/true);
+  const Staging staging(arena, run, NeedsRows<Quantiser>(run, /*encode=*/false));
   const auto scratch = Quantiser::TakeShared(arena, run);
   if (staging.factors != nullptr) PrepareRotation(cta, tile, /*back=*/true, staging.factors);
   if (staging.mean != nullptr) {
@@ -184,7 +198,15 @@ LARDER_HOST_DEVICE void DecodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
     });
   }
   cta.Sync();
-  Quantiser::Decode(DecodePart<Cta>{cta, tile, staging, range}, scratch);
+  const DecodePart<Cta> part{cta, tile, staging, range};
+  if constexpr (kSizeVaries<Quantiser>) {
+    const bool holds = Quantiser::Decode(part, scratch);
+    cta.Each([&](unsigned thread) {
+      if (thread == 0 && !holds) run.refused[uint64_t{block} * run.streams + tile.stream] = 1;
+    });
+  } else {
+    Quantiser::Decode(part, scratch);
+  }
 }
 
 }  // namespace larder

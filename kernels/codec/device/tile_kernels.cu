@@ -17,6 +17,14 @@ cudaError_t LaunchRun(const TileRun& run, bool encode, cudaStream_t stream) {
       return LaunchAffine(launch);
     case CodecId::kKitty:
       return LaunchKitty(launch);
+    case CodecId::kLossless:
+      return LaunchLossless(launch);
+    case CodecId::kUniform:
+    case CodecId::kCacheGen:
+      return LaunchSymbols(launch);
+    case CodecId::kTurboProd:
+    case CodecId::kQjl:
+      return LaunchSketch(launch);
     case CodecId::kPolar:
       return LaunchPolar(launch);
     case CodecId::kTurbo:
@@ -26,18 +34,23 @@ cudaError_t LaunchRun(const TileRun& run, bool encode, cudaStream_t stream) {
   }
 }
 
+cudaError_t ClearRefused(const TileRun& run, cudaStream_t stream) {
+  const size_t flags = size_t{run.blocks} * run.streams;
+  return cudaMemsetAsync(run.refused, 0, flags * sizeof(*run.refused), stream);
+}
+
 }  // namespace
 
 cudaError_t EncodeTiles(const TileRun& run, cudaStream_t stream) {
   if (!RunHolds(run, /*encode=*/true)) return cudaErrorInvalidValue;
-  const size_t flags = size_t{run.blocks} * run.streams;
-  const cudaError_t error = cudaMemsetAsync(run.refused, 0, flags * sizeof(*run.refused), stream);
+  const cudaError_t error = ClearRefused(run, stream);
   return error != cudaSuccess ? error : LaunchRun(run, /*encode=*/true, stream);
 }
 
 cudaError_t DecodeTiles(const TileRun& run, cudaStream_t stream) {
   if (!RunHolds(run, /*encode=*/false)) return cudaErrorInvalidValue;
-  return LaunchRun(run, /*encode=*/false, stream);
+  const cudaError_t error = SizeVaries(run.id) ? ClearRefused(run, stream) : cudaSuccess;
+  return error != cudaSuccess ? error : LaunchRun(run, /*encode=*/false, stream);
 }
 
 }  // namespace larder

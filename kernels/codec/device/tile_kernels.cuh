@@ -19,7 +19,8 @@ namespace larder {
 // Clears run.refused, then encodes. A stream whose flag is set afterwards can not be coded and is stored raw.
 cudaError_t EncodeTiles(const TileRun& run, cudaStream_t stream);
 
-// Any tile bytes decode to some values; the caller has verified them.
+// Any bytes of fixed-size tiles decode to some values; the caller has verified them. Tiles whose size varies are checked: clears
+// run.refused and sets it where one is not what an encoder writes, as the host's decoder would say.
 cudaError_t DecodeTiles(const TileRun& run, cudaStream_t stream);
 
 }  // namespace larder

@@ -53,7 +53,10 @@ cudaError_t LaunchFp8(const TileLaunch& launch);
 cudaError_t LaunchGgml(const TileLaunch& launch);
 cudaError_t LaunchAffine(const TileLaunch& launch);
 cudaError_t LaunchKitty(const TileLaunch& launch);
+cudaError_t LaunchLossless(const TileLaunch& launch);
 cudaError_t LaunchPolar(const TileLaunch& launch);
+cudaError_t LaunchSketch(const TileLaunch& launch);
+cudaError_t LaunchSymbols(const TileLaunch& launch);
 cudaError_t LaunchTurbo(const TileLaunch& launch);
 
 }  // namespace larder

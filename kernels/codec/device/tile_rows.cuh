@@ -42,13 +42,15 @@ struct alignas(16) Words4 {
 
 // One tile of a run, as a CTA sees it.
 struct Tile {
-  LARDER_HOST_DEVICE Tile(const TileRun& of, uint32_t block_of, uint32_t stream_of, uint32_t head)
+  LARDER_HOST_DEVICE Tile(const TileRun& of, uint32_t block_of, uint32_t stream_of,
+                          uint32_t head_of)
       : run(of),
         block(block_of),
         stream(stream_of),
-        rows(of.rows.Tile(block_of, stream_of, head)),
+        head(head_of),
+        rows(of.rows.Tile(block_of, stream_of, head_of)),
         encoded(of.tiles.base + block_of * of.tiles.block_stride +
-                stream_of * of.tiles.stream_stride + head * of.tiles.head_stride) {}
+                stream_of * of.tiles.stream_stride + head_of * of.tiles.head_stride) {}
 
   LARDER_HOST_DEVICE uint8_t* Row(uint32_t row) const { return run.rows.Row(rows, block, row); }
   LARDER_HOST_DEVICE uint32_t dim() const { return run.shape.head_dim; }
@@ -62,12 +64,20 @@ struct Tile {
   }
   LARDER_HOST_DEVICE bool interleaved() const { return run.params.rope_pairing == 2; }
   LARDER_HOST_DEVICE uint32_t mean_bytes() const { return Has(kTransformCentre) ? dim() * 2 : 0; }
+  // Of tiles whose size varies.
+  LARDER_HOST_DEVICE uint32_t* size() const {
+    return run.sizes + run.TileIndex(block, stream, head);
+  }
+  LARDER_HOST_DEVICE uint8_t* scratch() const {
+    return run.scratch + run.TileIndex(block, stream, head) * run.scratch_bytes;
+  }
   // What the quantiser writes, behind the mean.
   LARDER_HOST_DEVICE uint8_t* codes() const { return encoded + mean_bytes(); }
 
   const TileRun& run;
   const uint32_t block;
   const uint32_t stream;
+  const uint32_t head;
   uint8_t* const rows;
   uint8_t* const encoded;
 };
@@ -80,12 +90,16 @@ struct Staging {
     if (with_rows) rows = arena.Take<float>(PortionRows(dim) * pitch);
     if ((run.params.transform & kTransformCentre) != 0) mean = arena.Take<float>(dim);
     if ((run.params.transform & kTransformRotate) != 0) factors = arena.Take<float>(dim);
+    if ((run.params.transform & kTransformHaar) != 0) {
+      spare = arena.Take<float>(PortionRows(dim) * dim);
+    }
   }
   LARDER_HOST_DEVICE float* Row(uint32_t row) const { return rows + row * pitch; }
 
   float* rows = nullptr;  // null: the quantiser reads rows where they stand
   float* mean = nullptr;  // as stored
   float* factors = nullptr;
+  float* spare = nullptr;  // of the dense rotation: a portion without gaps
   uint32_t pitch = 0;
 };
 

@@ -58,16 +58,39 @@ struct RunTiles {
 
 // Tables that the host computes (device_tables.h), in device memory.
 struct RunTables {
-  const float* cosines = nullptr;  // [token][pairs], of the run's first row on; with kTransformUnrope
+  const float* cosines =
+      nullptr;  // [token][pairs], of the run's first row on; with kTransformUnrope
   const float* sines = nullptr;
-  const uint16_t* places = nullptr;  // [stream][channel]: where a channel stands when rotated; null for powers of two
+  const uint16_t* places =
+      nullptr;  // [stream][channel]: where a channel stands when rotated; null for powers of two
+  // With kTransformHaar: [D][D] each, as SketchOps::multiply takes them.
+  const float* rotation = nullptr;
+  const float* rotation_back = nullptr;
+  // Of kTurboProd and kQjl: the matrix of the sketch, [D][m] and [m][D].
+  const float* sketch = nullptr;
+  const float* sketch_back = nullptr;
+};
+
+inline constexpr uint32_t kRunValues = 64;  // of every alphabet, filled up with zeros
+
+// Of kUniform and kCacheGen: a SymbolLevel in device memory.
+struct RunSymbols {
+  int limit = 0;
+  float steps_per_sigma = 0;
+  uint32_t alphabet = 0;
+  const float* values = nullptr;  // [kRunValues]
+  const uint32_t* slots = nullptr;
+  const uint32_t* ranges = nullptr;
+  const uint32_t* reciprocals = nullptr;
+  const uint32_t* means = nullptr;
+  const uint32_t* lengths = nullptr;
 };
 
 struct TileRun {
   CodecId id = CodecId::kRaw;
   Dtype dtype = Dtype::kBf16;  // kBf16 or kFp16
   CodecParams params;
-  TileShape shape;          // rows without sinks
+  TileShape shape;           // rows without sinks
   uint32_t layer_begin = 0;  // absolute; enters the seeds
   uint32_t streams = 0;
   uint32_t heads = 0;
@@ -75,12 +98,29 @@ struct TileRun {
   RunRows rows;
   RunTiles tiles;
   RunTables tables;
-  // [block][stream]: an encoder sets 1 where a value can not be coded; the stream's tiles then mean nothing.
+  // [block][stream]: an encoder sets 1 where a value can not be coded; the stream's tiles then mean nothing. A decoder of
+  // tiles whose size varies sets 1 where one is not well-formed; its rows then mean nothing.
   uint32_t* refused = nullptr;
-  uint32_t tile_bytes = 0;  // of a tile without the zeros behind it
-  Codebook book;                          // of kTurbo
+  uint32_t tile_bytes = 0;  // of a tile without the zeros behind it; the most when the size varies
+  // [block][stream][head], when the size varies: written by an encoder, read by a decoder. A larger one than tile_bytes is
+  // not well-formed.
+  uint32_t* sizes = nullptr;
+  // scratch_bytes for each tile, in the same order, aligned to 16; only of an encoder and when the size varies.
+  uint8_t* scratch = nullptr;
+  uint32_t scratch_bytes = 0;
+  RunSymbols symbols;
+  Codebook book;                              // of kTurbo
   std::array<AngleBook, kPolarLevels> polar;  // of kPolar
+
+  LARDER_HOST_DEVICE uint64_t TileIndex(uint32_t block, uint32_t stream, uint32_t head) const {
+    return (uint64_t{block} * streams + stream) * heads + head;
+  }
 };
+
+// Whether encoded tiles differ in size, so that a run needs `sizes`, and its encoder `scratch`.
+constexpr bool SizeVaries(CodecId id) {
+  return id == CodecId::kLossless || id == CodecId::kUniform || id == CodecId::kCacheGen;
+}
 
 inline constexpr uint32_t kDeviceHeadDimMax = 1024;
 

@@ -26,6 +26,46 @@ LARDER_HOST_DEVICE float LaneSum(uint32_t lane, uint32_t dim, Product product) {
   return even + odd;
 }
 
+// Of sixteen rows that are being coded; thread t has those of row t / 16.
+template <typename Cta>
+struct CodedLanes {
+  typename Cta::template PerThread<float> energy;   // |y|^2
+  typename Cta::template PerThread<float> product;  // <y, c>
+};
+
+// Codes of up to sixteen rows from `base` of the portion, of the codebook whose values stand at `values`; zeros behind a row up to
+// `row_codes`, at most 16 of them.
+template <typename Cta>
+LARDER_HOST_DEVICE void QuantiseRows(const EncodePart<Cta>& part, const float* values,
+                                     uint8_t* codes, uint32_t row_codes, uint32_t base,
+                                     uint32_t count, CodedLanes<Cta>& coded) {
+  const uint32_t dim = part.tile.dim();
+  const Codebook& book = part.tile.run.book;
+  part.cta.Each([&](unsigned thread) {
+    const uint32_t row = base + thread / 16;
+    coded.energy[thread] = 0;
+    if (row >= count) return;
+    const float* y = part.staging.Row(row);
+    coded.energy[thread] = LaneSum(thread % 16, dim, [&](uint32_t i) { return y[i] * y[i]; });
+  });
+  AddLanes(part.cta, coded.energy);
+  part.cta.Each([&](unsigned thread) {
+    const uint32_t row = base + thread / 16, lane = thread % 16;
+    coded.product[thread] = 0;
+    if (row >= count) return;
+    const float* y = part.staging.Row(row);
+    uint8_t* row_at = codes + row * row_codes;
+    const float rms = SqrtOf(coded.energy[thread] / static_cast<float>(dim));
+    const float inverse = rms > 0 ? 1.0f / rms : 0.0f;
+    coded.product[thread] = LaneSum(lane, dim, [&](uint32_t i) {
+      row_at[i] = CodeOf(book, y[i] * inverse);
+      return y[i] * values[row_at[i]];
+    });
+    if (dim + lane < row_codes) row_at[dim + lane] = 0;
+  });
+  AddLanes(part.cta, coded.product);
+}
+
 template <unsigned kBits>
 struct TurboTile {
   static constexpr bool kNeedsRows = true;
@@ -53,42 +93,26 @@ struct TurboTile {
   LARDER_HOST_DEVICE static void EncodeRows(const EncodePart<Cta>& part, const Shared& shared,
                                             uint32_t begin, uint32_t base, uint32_t count) {
     const uint32_t dim = part.tile.dim(), row_codes = RowCodes(dim);
-    const Codebook& book = part.tile.run.book;
-    typename Cta::template PerThread<float> energy, product, code_energy;
-    part.cta.Each([&](unsigned thread) {
-      const uint32_t row = base + thread / 16;
-      energy[thread] = 0;
-      if (row >= count) return;
-      const float* y = part.staging.Row(row);
-      energy[thread] = LaneSum(thread % 16, dim, [&](uint32_t i) { return y[i] * y[i]; });
-    });
-    AddLanes(part.cta, energy);
-    part.cta.Each([&](unsigned thread) {
-      const uint32_t row = base + thread / 16, lane = thread % 16;
-      product[thread] = code_energy[thread] = 0;
-      if (row >= count) return;
-      const float* y = part.staging.Row(row);
-      uint8_t* codes = shared.codes + row * row_codes;
-      const float rms = SqrtOf(energy[thread] / static_cast<float>(dim));
-      const float inverse = rms > 0 ? 1.0f / rms : 0.0f;
-      product[thread] = LaneSum(lane, dim, [&](uint32_t i) {
-        codes[i] = CodeOf(book, y[i] * inverse);
-        return y[i] * shared.values[codes[i]];
-      });
-      if (part.tile.run.params.variant == kTurboNormed) {
-        code_energy[thread] = LaneSum(lane, dim, [&](uint32_t i) {
+    CodedLanes<Cta> lanes;
+    QuantiseRows(part, shared.values, shared.codes, row_codes, base, count, lanes);
+    typename Cta::template PerThread<float> code_energy;
+    if (part.tile.run.params.variant == kTurboNormed) {
+      part.cta.Each([&](unsigned thread) {
+        const uint32_t row = base + thread / 16;
+        code_energy[thread] = 0;
+        if (row >= count) return;
+        const uint8_t* codes = shared.codes + row * row_codes;
+        code_energy[thread] = LaneSum(thread % 16, dim, [&](uint32_t i) {
           return shared.values[codes[i]] * shared.values[codes[i]];
         });
-      }
-      if (dim + lane < row_codes) codes[dim + lane] = 0;
-    });
-    AddLanes(part.cta, product);
-    AddLanes(part.cta, code_energy);
+      });
+      AddLanes(part.cta, code_energy);
+    }
     part.cta.Each([&](unsigned thread) {
       const uint32_t row = base + thread / 16;
       if (row >= count || thread % 16 != 0) return;
-      const float rms = SqrtOf(energy[thread] / static_cast<float>(dim));
-      const CodedRow coded{energy[thread], rms, product[thread]};
+      const float rms = SqrtOf(lanes.energy[thread] / static_cast<float>(dim));
+      const CodedRow coded{lanes.energy[thread], rms, lanes.product[thread]};
       const float scale =
           TurboScaleOf(coded, part.tile.run.params.variant, code_energy[thread]);
       if (!(scale <= kFp16Max)) part.bad[thread] = true;
@@ -96,9 +120,9 @@ struct TurboTile {
     });
   }
 
-  // The codebook's values to shared memory, and the zeros behind the scales.
-  template <typename Cta>
-  LARDER_HOST_DEVICE static void Prepare(Cta& cta, const Tile& tile, const Shared& shared) {
+  // The codebook's values to shared.values.
+  template <typename Cta, typename Memory>
+  LARDER_HOST_DEVICE static void Prepare(Cta& cta, const Tile& tile, const Memory& shared) {
     cta.Each([&](unsigned thread) {
       if (thread < 16) shared.values[thread] = tile.run.book.values[thread];
     });

@@ -1,0 +1,110 @@
+// All streams of a block's frame, coded on a device by one call: which tile runs, row copies and cleared bytes make a payload.
+//
+//   const auto plan = FramePlan::Create(shape, codecs, token_begin);   // once per (shape, codecs, position)
+//   copy plan->image() to the device;
+//   const BoundFrames frames = plan->Bind(memory);                     // where rows and payloads stand
+//   EncodeFrames(frames, stream);                                      // frame_kernels.cuh
+//
+// A payload is that of kernels/format/FORMAT.md without the header region, byte for byte what BlockCoder makes: streams layer by
+// layer, each with its sinks, then a tile per head. Layers whose streams have the same codecs go into one launch per kind.
+// Rows stand wherever RunRows can say, an engine's pages included; nothing is copied in between.
+//
+// Not planned (Create gives nullopt): codecs whose size varies, as where a stream begins then depends on what stands before it
+// (their tile runs are launched one by one); states and opaque streams; rows that are no multiple of 16 bytes.
+// Immutable after construction: thread-safe.   Cost  Bind: a microsecond; device memory is the caller's alone.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "kernels/codec/device/run_setup.h"
+#include "kernels/codec/registry.h"
+#include "kernels/format/kv_layout.h"
+#include "kernels/paging/row_copy.h"
+
+namespace larder {
+
+inline constexpr size_t kFrameKindsMax = 2;  // streams of a layer
+
+// Memory of some blocks of one shape; pointers are device pointers and stay valid until the stream has passed the call.
+struct FrameMemory {
+  // By kind in the order of StreamsOfLayer; stream s is layer shape.layer_begin + s.
+  std::array<RunRows, kFrameKindsMax> rows;
+  uint8_t* payloads = nullptr;  // aligned to 16
+  int64_t payload_stride = 0;   // at least payload_bytes(), a multiple of 16
+  uint32_t blocks = 0;
+  const void* image = nullptr;  // a copy of the plan's
+  // flags() x blocks words; an encoder sets FlagOf a stream that can not be coded: the payload then means nothing and the block
+  // is to be coded with that stream raw.
+  uint32_t* refused = nullptr;
+};
+
+// Bytes that no stream covers: [block][stream], `bytes` each.
+struct FrameClear {
+  uint8_t* base = nullptr;
+  int64_t block_stride = 0;
+  int64_t stream_stride = 0;
+  uint32_t streams = 0;
+  uint32_t bytes = 0;
+};
+
+// What one call does, in any order: no step touches another's bytes. Copies and clears are given for encoding; decoding swaps
+// the ends of a copy and clears nothing.
+struct BoundFrames {
+  uint32_t blocks = 0;
+  std::vector<TileRun> runs;
+  std::vector<RowCopy> copies;
+  std::vector<FrameClear> clears;
+};
+
+class FramePlan {
+ public:
+  // `codecs` has one entry per stream in the order of RawStreams(shape).
+  static std::optional<FramePlan> Create(const KvShape& shape, std::span<const StreamCodec> codecs,
+                                         uint64_t token_begin);
+
+  uint64_t payload_bytes() const { return payload_bytes_; }
+  std::span<const std::byte> image() const { return image_; }
+  uint32_t flags() const { return flags_; }  // words per block
+  // Where in FrameMemory::refused the flag of a stream of a block stands; nullopt for a stream that is not coded.
+  std::optional<size_t> FlagOf(uint32_t stream, uint32_t block, uint32_t blocks) const;
+
+  BoundFrames Bind(const FrameMemory& memory) const;
+
+ private:
+  // Streams of one kind in consecutive layers of equal codecs.
+  struct Part {
+    size_t kind = 0;
+    uint32_t layer = 0;  // the first, from 0
+    uint32_t layers = 0;
+    uint64_t offset = 0;  // of its first stream in the payload
+    uint64_t layer_bytes = 0;
+    uint32_t row_bytes = 0;
+    uint32_t copied_tokens = 0;  // sinks, or all tokens
+    int64_t copied_token_stride = 0;
+    int64_t copied_head_stride = 0;
+    uint64_t bytes = 0;  // of a stream
+    bool coded = false;
+    TileRun run;  // when coded
+    std::optional<RunSetup> setup;
+    size_t image_at = 0;
+    uint32_t flags_at = 0;
+  };
+
+  FramePlan() = default;
+  bool AddPart(const KvShape& shape, const StreamCodec& codec, uint64_t token_begin, Part part);
+  static bool PlanRaw(const KvShape& shape, Part& part);
+  static bool PlanCoded(const KvShape& shape, const StreamCodec& codec, uint64_t token_begin,
+                        Part& part);
+
+  size_t kinds_ = 0;
+  uint32_t heads_ = 0;
+  uint64_t payload_bytes_ = 0;
+  uint32_t flags_ = 0;
+  std::vector<Part> parts_;
+  std::vector<std::byte> image_;
+};
+
+}  // namespace larder

@@ -50,6 +50,8 @@ bool Reclaimer::ReclaimOne(const std::stop_token& stopped) {
 
 std::vector<SsdEntry> Reclaimer::LiveRecords(const SegmentTable::Opened& victim) {
   std::vector<SsdEntry> live;
+  const uint64_t records = parts_.segments.LiveRecords(victim.segment);
+  if (records == 0) return live;
   const SegmentScan scan = {.segment = victim.segment,
                             .generation = victim.generation,
                             .segment_bytes = parts_.segments.segment_bytes(),
@@ -62,6 +64,7 @@ std::vector<SsdEntry> Reclaimer::LiveRecords(const SegmentTable::Opened& victim)
         (*current)->entry.location == record.entry.location) {
       live.push_back((*current)->entry);
     }
+    return live.size() < records;
   });
   return live;
 }
@@ -108,11 +111,14 @@ bool Reclaimer::MoveRecord(const SsdEntry& entry, const std::shared_ptr<Moves>& 
 
 bool Reclaimer::Settle(Moves& moves, uint64_t bytes, const std::stop_token& stopped) {
   const TimePoint give_up = parts_.clock.Now() + kMoveWait;
+  // Appends may wait for the segment that this is to empty.
+  if (bytes == 0) parts_.writer.FlushMoves();
   bool all = true;
   while (true) {
     std::vector<std::unique_ptr<Move>> ended;
     std::vector<std::weak_ptr<AppendOperation>> stuck;
     bool settled = false;
+    parts_.committer.Hurry();
     {
       MutexLock lock(moves.mutex);
       settled = bytes == 0 ? moves.in_flight == 0 : moves.bytes <= bytes;

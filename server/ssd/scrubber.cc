@@ -65,6 +65,7 @@ bool Scrubber::NextSegment() {
         (*current)->entry.location == record.entry.location) {
       records_.push_back((*current)->entry);
     }
+    return true;
   });
   std::reverse(records_.begin(), records_.end());
   return true;

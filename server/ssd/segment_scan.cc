@@ -10,8 +10,8 @@
 namespace larder::server {
 namespace {
 
-// A part of the segment in memory, which moves along. Grows while reads follow each other, so that a
-// search through garbage runs at the device's speed.
+// A part of the segment in memory, which moves along. Grows while reads are close to each other, so that
+// small records and garbage are searched at the device's speed.
 class Window {
  public:
   Window(Device& device, const SegmentScan& scan)
@@ -36,7 +36,7 @@ class Window {
  private:
   void Load(uint64_t position) {
     const uint64_t begin = position / kIoAlignment * kIoAlignment;
-    const bool follows = bytes_ > 0 && begin <= begin_ + bytes_ && begin >= begin_;
+    const bool follows = bytes_ > 0 && begin <= begin_ + bytes_ + kScanGapMax && begin >= begin_;
     size_ = follows ? std::min(size_ * 2, kScanWindowBytesMax) : kScanWindowBytes;
     begin_ = begin;
     bytes_ = std::min(size_, scan_.segment_bytes - begin);
@@ -57,7 +57,7 @@ class Window {
 }  // namespace
 
 uint64_t ScanSegment(Device& device, const SegmentScan& scan,
-                     const std::function<void(const StoredRecord&)>& visit) {
+                     const std::function<bool(const StoredRecord&)>& visit) {
   Window window(device, scan);
   uint32_t generation = scan.generation;
   const uint64_t end = std::min(scan.end, scan.segment_bytes);
@@ -79,7 +79,7 @@ uint64_t ScanSegment(Device& device, const SegmentScan& scan,
         begin + RecordBytes(location.frame_bytes) > scan.segment_bytes) {
       continue;
     }
-    visit(*record);
+    if (!visit(*record)) break;
     at = begin + RecordBytes(location.frame_bytes);
   }
   return window.failures();

@@ -160,6 +160,11 @@ std::optional<SegmentTable::Opened> SegmentTable::Victim() {
   return Opened{number, segment.generation};
 }
 
+uint64_t SegmentTable::LiveRecords(uint32_t segment) const {
+  MutexLock lock(mutex_);
+  return Find(segment)->live_records;
+}
+
 void SegmentTable::GiveBack(uint32_t number) {
   MutexLock lock(mutex_);
   Segment& segment = *Find(number);

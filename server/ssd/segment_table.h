@@ -56,6 +56,8 @@ class SegmentTable {
   // Of the sealed segments without unfinished appends the one in which least counts, the oldest of
   // several; it is reclaiming from now on.
   std::optional<Opened> Victim();
+  // How many records of a segment the catalog names.
+  uint64_t LiveRecords(uint32_t segment) const;
   // The victim is sealed again: it could not be emptied.
   void GiveBack(uint32_t segment);
   // No location points into it any more: becomes free at once, or with its last reader.

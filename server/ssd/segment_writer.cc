@@ -73,6 +73,14 @@ void SegmentWriter::Flush() {
   changed_.NotifyAll();
 }
 
+void SegmentWriter::FlushMoves() {
+  {
+    MutexLock lock(mutex_);
+    flush_moves_ = true;
+  }
+  changed_.NotifyAll();
+}
+
 uint64_t SegmentWriter::queued_bytes() const {
   MutexLock lock(mutex_);
   return queued_bytes_;
@@ -130,8 +138,9 @@ SegmentWriter::Operation SegmentWriter::Next() {
 
 bool SegmentWriter::FlushIsDue(const Log& log) const {
   if (log.buffer == nullptr || log.buffer->operations.empty()) return false;
-  const bool idle = moves_.empty() && appends_.empty();
-  if (idle && (flush_ || log.buffer->urgent)) return true;
+  const bool of_moves = (&log - logs_.data()) % 2 == 1;
+  const bool idle = of_moves ? moves_.empty() : appends_.empty();
+  if (idle && (flush_ || log.buffer->urgent || (of_moves && flush_moves_))) return true;
   return parts_.clock.Now() - log.buffer->oldest >= options_.commit_interval;
 }
 
@@ -144,6 +153,8 @@ void SegmentWriter::FlushDueLogs() {
     }
     if (due) Submit(log);
   }
+  MutexLock lock(mutex_);
+  if (moves_.empty()) flush_moves_ = false;
 }
 
 bool SegmentWriter::Place(const Operation& operation) {

@@ -1,6 +1,6 @@
 // Packs appended records into write buffers and writes those into each device's open segment. One
 // thread. A buffer is written when it is full, or when a record in it has waited for long enough or
-// is urgent and nothing else is queued; then it is padded to kIoAlignment and the next one begins
+// is urgent and nothing else is queued for that segment; then it is padded to kIoAlignment and the next one begins
 // behind it: bytes that are on the device are never written again while their segment is in use.
 //
 // Each device has two open segments: one for new records, one for those that reclaim moves. What was
@@ -59,6 +59,8 @@ class SegmentWriter {
   absl::Status Push(std::shared_ptr<AppendOperation> operation);
   // What is queued now is written without waiting for full buffers.
   void Flush();
+  // The same of moves alone.
+  void FlushMoves();
   uint64_t queued_bytes() const;
   static uint64_t BufferBytes(const Options& options, size_t devices) {
     return options.buffer_bytes * options.buffers_per_log * 2 * devices;
@@ -111,6 +113,7 @@ class SegmentWriter {
   uint64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<uint32_t> buffers_out_ ABSL_GUARDED_BY(mutex_);  // per log: being filled or written
   bool flush_ ABSL_GUARDED_BY(mutex_) = false;
+  bool flush_moves_ ABSL_GUARDED_BY(mutex_) = false;
   bool no_room_ ABSL_GUARDED_BY(mutex_) = false;  // appends wait for a moment
   bool closing_ ABSL_GUARDED_BY(mutex_) = false;
   std::jthread thread_;

@@ -196,7 +196,8 @@ void SsdTier::Engine::Maintain(const std::stop_token& stopped) {
     catalog_is_full_ = catalog_->file_bytes() > std::max(options_.budget_bytes / kCatalogShare,
                                                          4 * kCatalogWriteBufferBytes);
     const bool short_of_room = segments_->free_segments() < FreeWanted();
-    if (short_of_room && Grow()) continue;
+    // A disk that had no room is asked again, or nobody would notice that it has some.
+    if ((short_of_room || disk_is_small_) && Grow()) continue;
     if (short_of_room && reclaimer != nullptr && reclaimer->ReclaimOne(stopped)) continue;
     if (scrubber != nullptr && scrubber->Step()) continue;
     MutexLock lock(mutex_);

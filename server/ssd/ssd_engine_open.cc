@@ -23,8 +23,13 @@ constexpr uint64_t kMiB = 1ull << 20;
 constexpr uint64_t kSegmentBytesDefault = 256 * kMiB;
 constexpr size_t kRebuildBatch = 1000;
 
+constexpr uint64_t kSegmentBytesSmall = 32 * kMiB;
+
+// Of a budget 64 segments, so that what fills and what is kept free are a small share; 16 where they
+// would be smaller than frames may be.
 uint64_t DefaultSegmentBytes(uint64_t budget_bytes) {
-  return std::clamp(budget_bytes / 16 / kMiB * kMiB, kMiB, kSegmentBytesDefault);
+  const uint64_t bytes = std::max(budget_bytes / 64, std::min(budget_bytes / 16, kSegmentBytesSmall));
+  return std::clamp(bytes / kMiB * kMiB, kMiB, kSegmentBytesDefault);
 }
 
 // Secrets and names need no seed: nothing is decided by their value.
@@ -281,7 +286,7 @@ absl::Status SsdTier::Engine::Rebuild() {
                               .segment_bytes = superblock_.segment_bytes,
                               .end = superblock_.segment_bytes,
                               .seed = superblock_.seed};
-    ScanSegment(*devices_[DeviceOf(segment.segment)], scan, [&](const StoredRecord& record) {
+    const auto take = [&](const StoredRecord& record) {
       sequence_ = std::max(sequence_, record.sequence);
       const std::string& key = record.entry.record.key;
       if (const auto found = in_batch.find(key); found != in_batch.end()) {
@@ -293,6 +298,10 @@ absl::Status SsdTier::Engine::Rebuild() {
       batch->Put(record);
       in_batch[key] = record.sequence;
       if (batch->size() >= kRebuildBatch) flush();
+    };
+    ScanSegment(*devices_[DeviceOf(segment.segment)], scan, [&](const StoredRecord& record) {
+      take(record);
+      return true;
     });
   }
   flush();

@@ -21,7 +21,8 @@ struct SsdOptions {
   // Hard budget over all directories: segments and catalog. At least kSegmentsMin segments.
   uint64_t budget_bytes = 0;
   // A multiple of 1 MiB, fixed when a directory is made; larger than the largest frame that is to be
-  // stored. 0: 256 MiB, or less so that a small budget has 16 segments, never below 1 MiB.
+  // stored. 0: 256 MiB, or less so that a small budget has 64 segments, of 32 MiB at least unless that
+  // would leave fewer than 16.
   uint64_t segment_bytes = 0;
   uint32_t queue_depth = 8;  // I/O in flight per device; 4 to 8 saturate one
   bool io_uring = true;  // false: the thread pool. Where io_uring is refused the pool is chosen.

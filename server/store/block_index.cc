@@ -230,49 +230,6 @@ void BlockIndex::SetRetention(BlockRef block, const RetentionTicks& retention) {
   }
 }
 
-template <typename Coldest>
-bool BlockIndex::EvictNext(uint8_t priority_max, Coldest coldest) {
-  for (;;) {
-    const BlockRef block = coldest();
-    if (block == kNoBlock) return false;
-    const Entry& entry = entries_[block];
-    if (entry.pins == 0 && entry.on_ssd) {
-      DropMemory(block);
-      return true;
-    }
-    if (MayGo(entry)) {
-      if (order_.priority(block) > priority_max) return false;
-      Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
-      return true;
-    }
-    order_.Park(block);
-  }
-}
-
-bool BlockIndex::EvictColdest(const Newcomer& newcomer) {
-  const AccountRef account = newcomer.account;
-  // A reserve is its tenant's, whatever the others put into it.
-  const bool reserved = order_.used_bytes(account) + SlabBytes(newcomer.frame_bytes) <=
-                        order_.limits(account).reserve_bytes;
-  const uint8_t bound = reserved ? kPriorityMax : newcomer.priority;
-  // When others' blocks are more important, the tenant's own may still not be.
-  return EvictNext(bound, [&] { return order_.Coldest(account); }) ||
-         EvictNext(bound, [&] { return order_.ColdestOf(account); });
-}
-
-bool BlockIndex::MakeRoomInQuota(const Newcomer& newcomer, size_t limit) {
-  const AccountRef account = newcomer.account;
-  const uint64_t bytes = SlabBytes(newcomer.frame_bytes);
-  if (bytes > order_.limits(account).quota_bytes) return false;
-  for (; order_.Exceeds(account, bytes); --limit) {
-    if (limit == 0 ||
-        !EvictNext(newcomer.priority, [&] { return order_.ColdestOf(account); })) {
-      return false;
-    }
-  }
-  return true;
-}
-
 BlockRef BlockIndex::RemoveOne(BlockRef block, MissReason reason, bool by_pressure) {
   Entry& entry = entries_[block];
   LARDER_CHECK(entry.live && MayGo(entry));

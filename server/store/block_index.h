@@ -16,7 +16,7 @@
 //     miss from that moment on, and goes as soon as it has neither pins nor children; a new put of its
 //     key revives it in place.
 //   - Blocks are ordered, parked or absent in TenantOrder; a block is parked only while it has pins
-//     or children. A tenant is charged with the slabs of its blocks.
+//     or children, or waits to be written to SSD. A tenant is charged with the slabs of its blocks.
 //
 // Memory  48 bytes an entry, 12 of order, 6-13 of hash table; 24 more once it was on SSD. All arrays
 // are lazily committed.
@@ -25,6 +25,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <span>
@@ -277,6 +278,7 @@ class BlockIndex {
     uint8_t live : 1;
     uint8_t doomed : 1;
     uint8_t expired : 1;  // doomed by its TTL; who holds it may still read it
+    uint8_t spared : 1;   // stands in spared_
   };
   static_assert(sizeof(Entry) == 48);
 
@@ -300,6 +302,12 @@ class BlockIndex {
   static uint64_t SlabBytes(uint64_t frame_bytes) {
     return (frame_bytes + kGranuleBytes - 1) / kGranuleBytes * kGranuleBytes;
   }
+  // Passes over a block that waits to be written to SSD: while it does, one that is there already
+  // leaves memory in its place, which loses nothing.
+  void Spare(BlockRef block);
+  bool IsSpared(BlockRef block) const;
+  // The block that was spared first is the coldest again; false when none is left.
+  bool RecallSpared();
   // Evicts `coldest()` once it may leave memory; it is removed only if its priority is at most
   // `priority_max`.
   template <typename Coldest>
@@ -340,6 +348,7 @@ class BlockIndex {
   LazyArray<SsdCopy> ssd_;   // by block; without SSD empty
   uint64_t ssd_bytes_ = 0;
   size_t ssd_blocks_ = 0;
+  std::deque<BlockRef> spared_;  // from the coldest on; also some that no longer are
   BlockRef ssd_hand_ = 0;  // where GiveUpSsdBelow() looks next
   size_t memory_blocks_ = 0;
   std::function<AccountRef(SpaceSlot)> account_of_;

@@ -14,9 +14,10 @@ RetentionTicks BlockIndex::RetentionOf(BlockRef block) const {
 }
 
 bool BlockIndex::SetQueued(BlockRef block, bool queued) {
-  const bool changed = entries_[block].queued != queued;
+  if (entries_[block].queued == queued) return false;
   entries_[block].queued = queued;
-  return changed;
+  if (!queued) Reconsider(block);
+  return true;
 }
 
 void BlockIndex::ForgetSsdSize(BlockRef block) {
@@ -104,42 +105,6 @@ void BlockIndex::AddMemory(BlockRef block, SlabRef slab) {
   ++memory_blocks_;
 }
 
-bool BlockIndex::EvictColdestSsd(uint8_t priority) {
-  for (;;) {
-    const BlockRef block = ssd_order_.ColdestOfAll();
-    const bool lower = block != kNoBlock && ssd_order_.priority(block) < priority;
-    if (!lower && GiveUpSsdBelow(priority)) return true;
-    if (block == kNoBlock || ssd_order_.priority(block) > priority) return false;
-    if (MayGo(entries_[block])) {
-      Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
-      return true;
-    }
-    ssd_order_.Park(block);
-  }
-}
-
-// A block of higher priority must not go because memory holds the lower ones' copies, or their
-// children. Any will do: the order of memory says nothing of what SSD should keep.
-bool BlockIndex::GiveUpSsdBelow(uint8_t priority) {
-  if (!order_.MayHaveBelow(priority)) return false;
-  const BlockRef scanned = std::min(kSsdScanStep, entries_used_);
-  for (BlockRef step = 0; step < scanned; ++step) {
-    const BlockRef block = ssd_hand_ < entries_used_ ? ssd_hand_ : 0;
-    ssd_hand_ = block + 1;
-    const Entry& entry = entries_[block];
-    if (!entry.live || !entry.in_memory || !MayGo(entry)) continue;
-    if (order_.priority(block) >= priority) continue;
-    if (entry.on_ssd) {
-      ForgetSsd(block);
-      return true;
-    }
-    if (entry.parent == kNoBlock || !entries_[entry.parent].on_ssd) continue;
-    Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
-    return true;
-  }
-  return false;
-}
-
 BlockRef BlockIndex::AwaitParent(const Fingerprint& key, SpaceSlot space) {
   const BlockRef known = FindAny(key);
   if (known != kNoBlock) return known;
@@ -211,6 +176,8 @@ void BlockIndex::DropOrphans(BlockRef begin, BlockRef end) {
 
 std::vector<BlockRef> BlockIndex::DrainOrder() {
   std::vector<BlockRef> blocks;
+  while (RecallSpared()) {
+  }
   for (BlockRef block; (block = order_.ColdestOfAll()) != kNoBlock;) {
     order_.Park(block);
     blocks.push_back(block);

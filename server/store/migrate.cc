@@ -18,7 +18,6 @@ constexpr auto kUsageEvery = std::chrono::milliseconds(100);
 constexpr size_t kChainMax = 4096;  // ancestors written with a block at once; the next round goes on
 // What is left free: reclaim must find segments that are mostly dead, or it writes what it keeps.
 constexpr uint64_t kFreeOneIn = 12;
-constexpr uint64_t kFreeSegmentsMin = 3;
 
 }  // namespace
 
@@ -124,10 +123,8 @@ bool Migrate::MayWrite() const {
 uint64_t Migrate::RoomOnSsd() {
   const TimePoint now = options_.clock.Now();
   if (usage_read_ == TimePoint::min() || now - usage_read_ >= kUsageEvery) {
-    const SsdUsage usage = options_.ssd.usage();
-    const uint64_t segment = usage.segments > 0 ? usage.capacity_bytes / usage.segments : 0;
-    const uint64_t free = std::max(usage.capacity_bytes / kFreeOneIn, kFreeSegmentsMin * segment);
-    room_bytes_ = usage.capacity_bytes > free ? usage.capacity_bytes - free : 0;
+    const uint64_t capacity = options_.ssd.usage().capacity_bytes;
+    room_bytes_ = capacity - capacity / kFreeOneIn;
     usage_read_ = now;
   }
   return room_bytes_;
@@ -149,7 +146,9 @@ bool Migrate::WriteOne(BlockRef block, bool urgent) {
   append.record = write->record;
   append.frame.assign(write->spans.begin(), write->spans.end());
   append.deadline = options_.clock.Now() + kWriteTimeout;
-  append.urgent = urgent;
+  // With much in flight, waiting for fuller buffers would only let memory's evictions overtake.
+  append.urgent = urgent || in_flight_bytes_.load() >= options_.write_bytes_max / 2 ||
+                  in_flight_.load() >= kWritesMax / 2;
   in_flight_bytes_ += bytes;
   ++in_flight_;
   const auto shared = std::make_shared<BlockStore::SsdWrite>(*std::move(write));

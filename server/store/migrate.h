@@ -40,7 +40,7 @@ namespace larder::server {
 
 class Migrate final : public SsdOwner {
  public:
-  static constexpr size_t kWritesMax = 256;  // blocks in flight
+  static constexpr size_t kWritesMax = 4096;  // blocks in flight
   // One write that a device may take; a slower one has failed.
   static constexpr auto kWriteTimeout = std::chrono::seconds(5);
 

@@ -18,9 +18,10 @@ size_t BlocksMax(const Config& config, const Tier& dram, bool with_ssd) {
   return dram.usage().budget_bytes / kGranuleBytes + on_ssd;
 }
 
-// What waits to be written or promoted may hold this much of memory.
+// What is being written or waits to be promoted may hold this much of memory. A write takes two syncs of
+// the device, tens of milliseconds on some: little in flight would be slow.
 uint64_t MigrateBytesMax(const Config& config, uint64_t wanted) {
-  return std::min(wanted, config.dram_bytes / 8);
+  return std::min(wanted, config.dram_bytes / 3);
 }
 
 // Block references that leases may hold in all: 64 MiB, and two hundred requests of the longest

@@ -122,6 +122,8 @@ struct Server::State {
     const Migrate::Stats moves = store.migrate()->stats();
     return SsdSample{.usage = {usage.budget_bytes, usage.live_bytes, blocks.ssd_blocks},
                      .payload_bytes_written = usage.payload_bytes_written,
+                     .moved_bytes_written = usage.moved_bytes_written,
+                     .catalog_bytes_written = usage.catalog_bytes_written,
                      .bytes_written = usage.bytes_written(),
                      .scrubbed_bytes = usage.scrubbed_bytes,
                      .damaged_frames = usage.damaged_frames,

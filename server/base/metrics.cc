@@ -315,8 +315,12 @@ void AddTenants(const std::vector<TenantSample>& tenants, SampledFamilies& out) 
 
 void AddSsd(const SsdSample& ssd, SampledFamilies& out) {
   out.Add(MetricType::Counter, "larder_ssd_written_bytes_total",
-          "Bytes written to SSD: frames that came (payload), and everything.",
-          {{"payload", ssd.payload_bytes_written}, {"all", ssd.bytes_written}}, "kind");
+          "Bytes written to SSD: frames that came, frames that reclaim kept, catalog, everything.",
+          {{"payload", ssd.payload_bytes_written},
+           {"moved", ssd.moved_bytes_written},
+           {"catalog", ssd.catalog_bytes_written},
+           {"all", ssd.bytes_written}},
+          "kind");
   out.Add(MetricType::Counter, "larder_moved_blocks_total", "Blocks that moved, or could not.",
           {{"written", ssd.written_blocks},
            {"promoted", ssd.promoted_blocks},

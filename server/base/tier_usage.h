@@ -26,7 +26,9 @@ struct TierUsage {
 struct SsdSample {
   TierUsage usage;
   uint64_t payload_bytes_written = 0;  // frames that were sent there
-  uint64_t bytes_written = 0;          // all of it: moved frames, headers, catalog
+  uint64_t moved_bytes_written = 0;    // frames that reclaim kept
+  uint64_t catalog_bytes_written = 0;
+  uint64_t bytes_written = 0;  // all of it, headers and padding too
   uint64_t scrubbed_bytes = 0;         // of the pass under way
   uint64_t damaged_frames = 0;
   uint64_t written_blocks = 0;

@@ -6,6 +6,7 @@ set(LARDER_CUDA_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/ggml_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/kitty_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/lossless_tile.cu
+  ${CMAKE_CURRENT_LIST_DIR}/codec/device/polar_rope_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/polar_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/sketch_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/symbol_tile.cu

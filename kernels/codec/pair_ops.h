@@ -12,18 +12,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/codec/pair_codes.h"
 #include "kernels/codec/vector_ops.h"
 
 namespace larder {
-
-inline constexpr float kArctangent[] = {0.999999225f,  -0.333256781f,  0.198720396f,  -0.134478644f,
-                                        0.0831264555f, -0.0363604315f, 0.00764835393f};
-inline constexpr float kCosine[] = {-1.0f / 2, 1.0f / 24, -1.0f / 720, 1.0f / 40320};
-inline constexpr float kSine[] = {-1.0f / 6, 1.0f / 120, -1.0f / 5040};
-inline constexpr float kQuarterTurn = 1.57079637f;
-inline constexpr float kHalfTurn = 3.14159274f;
-inline constexpr float kWholeTurn = 6.28318548f;
-inline constexpr float kQuartersPerRadian = 0.636619747f;
 
 // Per pair: the least radius and angle of a group of rows, and the width of their bins.
 struct PairRanges {

@@ -6,6 +6,7 @@
 #include "kernels/codec/device/ggml_tile.cuh"
 #include "kernels/codec/device/kitty_tile.cuh"
 #include "kernels/codec/device/lossless_tile.cuh"
+#include "kernels/codec/device/polar_rope_tile.cuh"
 #include "kernels/codec/device/polar_tile.cuh"
 #include "kernels/codec/device/sketch_tile.cuh"
 #include "kernels/codec/device/symbol_tile.cuh"
@@ -33,6 +34,8 @@ auto VisitQuantiser(const TileRun& run, const Visitor& visit) {
       return VisitSketch(run, visit);
     case CodecId::kPolar:
       return VisitPolar(run, visit);
+    case CodecId::kPolarRope:
+      return visit.template Visit<PolarRopeTile>();
     case CodecId::kTurbo:
       return VisitTurbo(run, visit);
     default:

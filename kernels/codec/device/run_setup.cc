@@ -31,6 +31,7 @@ bool OnDevice(CodecId id) {
     case CodecId::kTurboProd:
     case CodecId::kQjl:
     case CodecId::kPolar:
+    case CodecId::kPolarRope:
     case CodecId::kUniform:
     case CodecId::kCacheGen:
       return true;

@@ -27,6 +27,8 @@ cudaError_t LaunchRun(const TileRun& run, bool encode, cudaStream_t stream) {
       return LaunchSketch(launch);
     case CodecId::kPolar:
       return LaunchPolar(launch);
+    case CodecId::kPolarRope:
+      return LaunchPolarRope(launch);
     case CodecId::kTurbo:
       return LaunchTurbo(launch);
     default:

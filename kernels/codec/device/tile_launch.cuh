@@ -55,6 +55,7 @@ cudaError_t LaunchAffine(const TileLaunch& launch);
 cudaError_t LaunchKitty(const TileLaunch& launch);
 cudaError_t LaunchLossless(const TileLaunch& launch);
 cudaError_t LaunchPolar(const TileLaunch& launch);
+cudaError_t LaunchPolarRope(const TileLaunch& launch);
 cudaError_t LaunchSketch(const TileLaunch& launch);
 cudaError_t LaunchSymbols(const TileLaunch& launch);
 cudaError_t LaunchTurbo(const TileLaunch& launch);

@@ -37,6 +37,18 @@ TEST(RunSetupTest, KnowsTheSizeOfATile) {
   EXPECT_TRUE(setup.image().empty());
 }
 
+TEST(RunSetupTest, HoldsEveryFormatButRawAndTheTieredOnes) {
+  for (const FormatRow& row : Formats()) {
+    for (const StreamCodec& codec : {row.key, row.value}) {
+      TileCase tile_case;
+      tile_case.codec = codec;
+      tile_case.shape = {64, 128};
+      const bool absent = codec.id == CodecId::kRaw || codec.id == CodecId::kTurboTiered;
+      EXPECT_EQ(RunSetup(RunOf(tile_case), 0).holds(), !absent) << row.name;
+    }
+  }
+}
+
 TEST(RunSetupTest, HoldsNothingThatTheCodecOrTheDeviceDoesNotTake) {
   EXPECT_FALSE(RunSetup(RunOf(CaseOf("q4_0", {32, 60})), 0).holds());
   EXPECT_FALSE(RunSetup(RunOf(CaseOf("q4_0", {0, 64})), 0).holds());

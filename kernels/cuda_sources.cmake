@@ -10,6 +10,7 @@ set(LARDER_CUDA_SOURCES
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/polar_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/sketch_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/symbol_tile.cu
+  ${CMAKE_CURRENT_LIST_DIR}/codec/device/tiered_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/tile_kernels.cu
   ${CMAKE_CURRENT_LIST_DIR}/codec/device/turbo_tile.cu
   ${CMAKE_CURRENT_LIST_DIR}/paging/row_copy.cu)

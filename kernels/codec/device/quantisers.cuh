@@ -10,6 +10,7 @@
 #include "kernels/codec/device/polar_tile.cuh"
 #include "kernels/codec/device/sketch_tile.cuh"
 #include "kernels/codec/device/symbol_tile.cuh"
+#include "kernels/codec/device/tiered_tile.cuh"
 #include "kernels/codec/device/turbo_tile.cuh"
 
 namespace larder {
@@ -36,6 +37,8 @@ auto VisitQuantiser(const TileRun& run, const Visitor& visit) {
       return VisitPolar(run, visit);
     case CodecId::kPolarRope:
       return visit.template Visit<PolarRopeTile>();
+    case CodecId::kTurboTiered:
+      return VisitTiered(run, visit);
     case CodecId::kTurbo:
       return VisitTurbo(run, visit);
     default:

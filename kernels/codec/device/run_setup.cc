@@ -20,26 +20,6 @@ namespace {
 
 constexpr uint64_t AlignTable(uint64_t bytes) { return (bytes + 15) / 16 * 16; }
 
-bool OnDevice(CodecId id) {
-  switch (id) {
-    case CodecId::kLossless:
-    case CodecId::kAffine:
-    case CodecId::kFp8:
-    case CodecId::kGgml:
-    case CodecId::kKitty:
-    case CodecId::kTurbo:
-    case CodecId::kTurboProd:
-    case CodecId::kQjl:
-    case CodecId::kPolar:
-    case CodecId::kPolarRope:
-    case CodecId::kUniform:
-    case CodecId::kCacheGen:
-      return true;
-    default:
-      return false;
-  }
-}
-
 // places[old channel] = new channel; TileTransform has the inverse.
 void WritePlaces(uint64_t seed, uint32_t dim, uint16_t* places) {
   std::vector<uint16_t> permutation(dim);
@@ -59,7 +39,7 @@ RunSetup::RunSetup(const TileRun& run, uint64_t token_begin)
     : turns_((run.params.transform & kTransformUnrope) != 0),
       permutes_((run.params.transform & kTransformRotate) != 0 &&
                 !std::has_single_bit(run.shape.head_dim)) {
-  if (!OnDevice(run.id) || run.shape.tokens == 0) return;
+  if (FindTileCodec(run.id) == nullptr || run.shape.tokens == 0) return;
   if (run.shape.head_dim > kDeviceHeadDimMax) return;
   if (run.dtype != Dtype::kBf16 && run.dtype != Dtype::kFp16) return;
   const TileCodec& codec = *FindTileCodec(run.id);
@@ -78,12 +58,16 @@ RunSetup::RunSetup(const TileRun& run, uint64_t token_begin)
   }
   places_at_ = image_.size();
   if (permutes_) {
-    std::vector<uint16_t> places(size_t{run.streams} * dim);
-    for (uint32_t stream = 0; stream < run.streams; ++stream) {
-      const uint64_t layer = uint64_t{run.layer_begin} + stream;
-      WritePlaces(SeededWord(run.params.seed, layer), dim, places.data() + size_t{stream} * dim);
+    AddPlaces(run, dim, [](uint64_t seed) { return seed; });
+  }
+  if (run.id == CodecId::kTurboTiered) {
+    const uint32_t dims[] = {run.params.boosted, dim - run.params.boosted};
+    for (uint32_t tier = 0; tier < 2; ++tier) {
+      if (std::has_single_bit(dims[tier])) continue;
+      tier_places_at_[tier] = AddPlaces(run, dims[tier], [&](uint64_t seed) {
+        return SeededWord(seed, (uint64_t{1} << 33) + tier);
+      });
     }
-    AddTable(std::as_bytes(std::span(places)));
   }
   if ((run.params.transform & kTransformHaar) != 0) {
     const auto haar = FindHaarMatrix(run.params.seed, dim);
@@ -103,6 +87,17 @@ RunSetup::RunSetup(const TileRun& run, uint64_t token_begin)
     scratch_bytes_ = static_cast<uint32_t>(AlignTable(elements) + AlignTable(2 * elements));
   }
   tile_bytes_ = static_cast<uint32_t>(bytes);
+}
+
+uint64_t RunSetup::AddPlaces(const TileRun& run, uint32_t dim,
+                             const std::function<uint64_t(uint64_t)>& seed_of_layer) {
+  std::vector<uint16_t> places(size_t{run.streams} * dim);
+  for (uint32_t stream = 0; stream < run.streams; ++stream) {
+    const uint64_t layer = uint64_t{run.layer_begin} + stream;
+    WritePlaces(seed_of_layer(SeededWord(run.params.seed, layer)), dim,
+                places.data() + size_t{stream} * dim);
+  }
+  return AddTable(std::as_bytes(std::span(places)));
 }
 
 uint64_t RunSetup::AddTable(std::span<const std::byte> table) {
@@ -134,6 +129,11 @@ void RunSetup::Attach(const void* image, TileRun* run) const {
     run->tables.sines = reinterpret_cast<const float*>(base + sines_at_);
   }
   if (permutes_) run->tables.places = reinterpret_cast<const uint16_t*>(base + places_at_);
+  for (uint32_t tier = 0; tier < 2; ++tier) {
+    if (!tier_places_at_[tier]) continue;
+    run->tables.tier_places[tier] =
+        reinterpret_cast<const uint16_t*>(base + *tier_places_at_[tier]);
+  }
   const auto matrix = [&](uint64_t at) { return reinterpret_cast<const float*>(base + at); };
   if (rotation_.there) {
     run->tables.rotation = matrix(rotation_.forward);
@@ -163,6 +163,10 @@ void RunSetup::Attach(const void* image, TileRun* run) const {
     }
   }
   if (run->id == CodecId::kTurbo) run->book = kLloydMax[run->params.bits - 1];
+  if (run->id == CodecId::kTurboTiered) {
+    run->book = kLloydMax[run->params.bits - 1];
+    run->strong_book = kLloydMax[run->params.bits];
+  }
   if (run->id == CodecId::kTurboProd) run->book = kLloydMax[run->params.bits - 2];
 }
 

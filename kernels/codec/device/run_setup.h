@@ -8,7 +8,10 @@
 // Uses the host's codecs, so that sizes and acceptance have one truth. Immutable after construction: thread-safe.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -38,6 +41,9 @@ class RunSetup {
   const bool permutes_;
   void AddSymbols(const SymbolLevel& level);
   uint64_t AddTable(std::span<const std::byte> table);
+  // Places of `dim` channels by stream, of seeds made of the layer's.
+  uint64_t AddPlaces(const TileRun& run, uint32_t dim,
+                     const std::function<uint64_t(uint64_t)>& seed_of_layer);
 
   uint32_t tile_bytes_ = 0;
   uint32_t scratch_bytes_ = 0;
@@ -48,6 +54,7 @@ class RunSetup {
     bool there = false;
   };
   Matrices rotation_, sketch_;
+  std::array<std::optional<uint64_t>, 2> tier_places_at_;
   struct SymbolTables {
     uint64_t values, slots, ranges, reciprocals, means, lengths;
   } symbols_at_{};

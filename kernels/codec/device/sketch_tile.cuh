@@ -162,7 +162,10 @@ struct TurboProdTile {
     const Parts parts(part.tile);
     const uint32_t dim = part.tile.dim();
     CodedLanes<Cta> lanes;
-    QuantiseRows(part, shared.values, shared.codes, parts.row_codes, base, count, lanes);
+    QuantiseRows(part.cta,
+                 {part.staging, dim, part.tile.run.book, shared.values, shared.codes,
+                  parts.row_codes},
+                 base, count, lanes);
     typename Cta::template PerThread<float> energy;
     part.cta.Each([&](unsigned thread) {
       const uint32_t row = base + thread / 16;
@@ -207,13 +210,7 @@ struct TurboProdTile {
         StoreSigns(part, shared.signs, dim, base, count, out);
       }
       part.cta.Sync();
-      part.cta.Each([&](unsigned thread) {
-        for (uint32_t item = thread; item < count * row_codes / kChunk; item += kCtaThreads) {
-          uint32_t codes[kChunk];
-          for (uint32_t i = 0; i < kChunk; ++i) codes[i] = shared.codes[item * kChunk + i];
-          PackChunk<kBits>(codes, uint64_t{reader.begin} * row_codes / kChunk + item, parts.codes);
-        }
-      });
+      PackRows<kBits>(part.cta, shared.codes, row_codes, reader.begin, count, parts.codes);
     };
     ForEachPortion(part, part.range.begin, part.range.end, encode);
   }

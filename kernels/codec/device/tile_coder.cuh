@@ -160,7 +160,9 @@ LARDER_HOST_DEVICE void EncodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
   SharedArena arena(shared);
   const Staging staging(arena, run, NeedsRows<Quantiser>(run, /*encode=*/true));
   const auto scratch = Quantiser::TakeShared(arena, run);
-  if (staging.factors != nullptr) PrepareRotation(cta, tile, /*back=*/false, staging.factors);
+  if (staging.factors != nullptr) {
+    PrepareRotation(cta, tile.seed(), tile.dim(), /*back=*/false, staging.factors);
+  }
   typename Cta::template PerThread<bool> bad;
   float centred_max = 0;
   if (staging.mean != nullptr) centred_max = CentreTile(cta, tile, staging, bad);
@@ -189,7 +191,9 @@ LARDER_HOST_DEVICE void DecodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
   SharedArena arena(shared);
   const Staging staging(arena, run, NeedsRows<Quantiser>(run, /*encode=*/false));
   const auto scratch = Quantiser::TakeShared(arena, run);
-  if (staging.factors != nullptr) PrepareRotation(cta, tile, /*back=*/true, staging.factors);
+  if (staging.factors != nullptr) {
+    PrepareRotation(cta, tile.seed(), tile.dim(), /*back=*/true, staging.factors);
+  }
   if (staging.mean != nullptr) {
     cta.Each([&](unsigned thread) {
       for (uint32_t i = thread; i < tile.dim(); i += kCtaThreads) {

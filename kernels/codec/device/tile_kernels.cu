@@ -29,6 +29,8 @@ cudaError_t LaunchRun(const TileRun& run, bool encode, cudaStream_t stream) {
       return LaunchPolar(launch);
     case CodecId::kPolarRope:
       return LaunchPolarRope(launch);
+    case CodecId::kTurboTiered:
+      return LaunchTiered(launch);
     case CodecId::kTurbo:
       return LaunchTurbo(launch);
     default:

@@ -58,6 +58,7 @@ cudaError_t LaunchPolar(const TileLaunch& launch);
 cudaError_t LaunchPolarRope(const TileLaunch& launch);
 cudaError_t LaunchSketch(const TileLaunch& launch);
 cudaError_t LaunchSymbols(const TileLaunch& launch);
+cudaError_t LaunchTiered(const TileLaunch& launch);
 cudaError_t LaunchTurbo(const TileLaunch& launch);
 
 }  // namespace larder

@@ -54,6 +54,10 @@ struct Tile {
 
   LARDER_HOST_DEVICE uint8_t* Row(uint32_t row) const { return run.rows.Row(rows, block, row); }
   LARDER_HOST_DEVICE uint32_t dim() const { return run.shape.head_dim; }
+  // Of the rotation.
+  LARDER_HOST_DEVICE uint64_t seed() const {
+    return SeededWord(run.params.seed, uint64_t{run.layer_begin} + stream);
+  }
   LARDER_HOST_DEVICE uint32_t tokens() const { return run.shape.tokens; }
   LARDER_HOST_DEVICE bool Has(uint8_t transform) const {
     return (run.params.transform & transform) != 0;
@@ -84,6 +88,7 @@ struct Tile {
 
 // Shared memory of the stages around the quantiser.
 struct Staging {
+  Staging() = default;
   LARDER_HOST_DEVICE Staging(SharedArena& arena, const TileRun& run, bool with_rows) {
     const uint32_t dim = run.shape.head_dim;
     pitch = RowPitch(dim);
@@ -175,11 +180,8 @@ LARDER_HOST_DEVICE inline void ScaleTurned(const Tile& tile, uint32_t chunk, flo
 
 // 1 or -1 per rotated channel, times 1 / sqrt(part x D) on the way back. The caller synchronises.
 template <typename Cta>
-LARDER_HOST_DEVICE LARDER_NOINLINE void PrepareRotation(Cta& cta, const Tile& tile, bool back,
-                                                        float* factors) {
-  const uint32_t dim = tile.dim();
-  const uint64_t seed =
-      SeededWord(tile.run.params.seed, uint64_t{tile.run.layer_begin} + tile.stream);
+LARDER_HOST_DEVICE LARDER_NOINLINE void PrepareRotation(Cta& cta, uint64_t seed, uint32_t dim,
+                                                        bool back, float* factors) {
   cta.Each([&](unsigned thread) {
     for (uint32_t i = thread; i < dim; i += kCtaThreads) {
       const auto signs = static_cast<uint32_t>(SeededWord(seed, i / 32));

@@ -63,6 +63,8 @@ struct RunTables {
   const float* sines = nullptr;
   const uint16_t* places =
       nullptr;  // [stream][channel]: where a channel stands when rotated; null for powers of two
+  // Of kTurboTiered: the same of the channels of each tier.
+  std::array<const uint16_t*, 2> tier_places{};
   // With kTransformHaar: [D][D] each, as SketchOps::multiply takes them.
   const float* rotation = nullptr;
   const float* rotation_back = nullptr;
@@ -109,7 +111,8 @@ struct TileRun {
   uint8_t* scratch = nullptr;
   uint32_t scratch_bytes = 0;
   RunSymbols symbols;
-  Codebook book;                              // of kTurbo
+  Codebook book;         // of kTurbo, of kTurboProd's first stage, of kTurboTiered's weak tier
+  Codebook strong_book;  // of kTurboTiered
   std::array<AngleBook, kPolarLevels> polar;  // of kPolar
 
   LARDER_HOST_DEVICE uint64_t TileIndex(uint32_t block, uint32_t stream, uint32_t head) const {

@@ -33,37 +33,106 @@ struct CodedLanes {
   typename Cta::template PerThread<float> product;  // <y, c>
 };
 
-// Codes of up to sixteen rows from `base` of the portion, of the codebook whose values stand at `values`; zeros behind a row up to
-// `row_codes`, at most 16 of them.
+// Rows of a portion that a codebook codes, and where the codes go.
+struct CodedPortion {
+  const Staging& staging;
+  uint32_t dim;
+  const Codebook& book;
+  const float* values;  // the book's, in shared memory
+  uint8_t* codes;       // [row][row_codes]; zeros behind a row, at most 16 of them
+  uint32_t row_codes;
+};
+
+// Codes of up to sixteen rows from `base` of `count`.
 template <typename Cta>
-LARDER_HOST_DEVICE void QuantiseRows(const EncodePart<Cta>& part, const float* values,
-                                     uint8_t* codes, uint32_t row_codes, uint32_t base,
+LARDER_HOST_DEVICE void QuantiseRows(Cta& cta, const CodedPortion& portion, uint32_t base,
                                      uint32_t count, CodedLanes<Cta>& coded) {
-  const uint32_t dim = part.tile.dim();
-  const Codebook& book = part.tile.run.book;
-  part.cta.Each([&](unsigned thread) {
+  const uint32_t dim = portion.dim;
+  cta.Each([&](unsigned thread) {
     const uint32_t row = base + thread / 16;
     coded.energy[thread] = 0;
     if (row >= count) return;
-    const float* y = part.staging.Row(row);
+    const float* y = portion.staging.Row(row);
     coded.energy[thread] = LaneSum(thread % 16, dim, [&](uint32_t i) { return y[i] * y[i]; });
   });
-  AddLanes(part.cta, coded.energy);
-  part.cta.Each([&](unsigned thread) {
+  AddLanes(cta, coded.energy);
+  cta.Each([&](unsigned thread) {
     const uint32_t row = base + thread / 16, lane = thread % 16;
     coded.product[thread] = 0;
     if (row >= count) return;
-    const float* y = part.staging.Row(row);
-    uint8_t* row_at = codes + row * row_codes;
+    const float* y = portion.staging.Row(row);
+    uint8_t* row_at = portion.codes + row * portion.row_codes;
     const float rms = SqrtOf(coded.energy[thread] / static_cast<float>(dim));
     const float inverse = rms > 0 ? 1.0f / rms : 0.0f;
     coded.product[thread] = LaneSum(lane, dim, [&](uint32_t i) {
-      row_at[i] = CodeOf(book, y[i] * inverse);
-      return y[i] * values[row_at[i]];
+      row_at[i] = CodeOf(portion.book, y[i] * inverse);
+      return y[i] * portion.values[row_at[i]];
     });
-    if (dim + lane < row_codes) row_at[dim + lane] = 0;
+    if (dim + lane < portion.row_codes) row_at[dim + lane] = 0;
   });
-  AddLanes(part.cta, coded.product);
+  AddLanes(cta, coded.product);
+}
+
+// fp16 scales of those rows, of `variant`, to `scales`; bad[] where one does not fit.
+template <typename Cta>
+LARDER_HOST_DEVICE void StoreScales(const EncodePart<Cta>& part, const CodedPortion& portion,
+                                    uint32_t base, uint32_t count, CodedLanes<Cta>& lanes,
+                                    uint8_t* scales) {
+  const uint32_t dim = portion.dim;
+  typename Cta::template PerThread<float> code_energy;
+  const uint8_t variant = part.tile.run.params.variant;
+  if (variant == kTurboNormed) {
+    part.cta.Each([&](unsigned thread) {
+      const uint32_t row = base + thread / 16;
+      code_energy[thread] = 0;
+      if (row >= count) return;
+      const uint8_t* codes = portion.codes + row * portion.row_codes;
+      code_energy[thread] = LaneSum(thread % 16, dim, [&](uint32_t i) {
+        return portion.values[codes[i]] * portion.values[codes[i]];
+      });
+    });
+    AddLanes(part.cta, code_energy);
+  }
+  part.cta.Each([&](unsigned thread) {
+    const uint32_t row = base + thread / 16;
+    if (row >= count || thread % 16 != 0) return;
+    const float rms = SqrtOf(lanes.energy[thread] / static_cast<float>(dim));
+    const CodedRow coded{lanes.energy[thread], rms, lanes.product[thread]};
+    const float scale = TurboScaleOf(coded, variant, code_energy[thread]);
+    if (!(scale <= kFp16Max)) part.bad[thread] = true;
+    StoreWord(Fp16OfFloat(scale), scales + row * 2);
+  });
+}
+
+// The codes of `count` rows, packed from row `begin` of the tile on. The caller synchronises.
+template <unsigned kBits, typename Cta>
+LARDER_HOST_DEVICE void PackRows(Cta& cta, const uint8_t* codes, uint32_t row_codes,
+                                 uint32_t begin, uint32_t count, uint8_t* packed) {
+  cta.Each([&](unsigned thread) {
+    for (uint32_t item = thread; item < count * row_codes / kChunk; item += kCtaThreads) {
+      uint32_t chunk[kChunk];
+      for (uint32_t i = 0; i < kChunk; ++i) chunk[i] = codes[item * kChunk + i];
+      PackChunk<kBits>(chunk, uint64_t{begin} * row_codes / kChunk + item, packed);
+    }
+  });
+}
+
+// Values of packed codes of rows [begin, begin + count) times their scales to staging.rows.
+template <unsigned kBits, typename Cta>
+LARDER_HOST_DEVICE void UnpackRows(Cta& cta, const CodedPortion& portion, const uint8_t* scales,
+                                   const uint8_t* packed, uint32_t begin, uint32_t count) {
+  const uint32_t row_chunks = portion.row_codes / kChunk;
+  cta.Each([&](unsigned thread) {
+    for (uint32_t item = thread; item < count * row_chunks; item += kCtaThreads) {
+      const uint32_t row = item / row_chunks, chunk = item % row_chunks;
+      if (chunk * kChunk >= portion.dim) continue;  // the zeros behind a row
+      uint32_t codes[kChunk];
+      UnpackChunk<kBits>(packed, uint64_t{begin} * row_chunks + item, codes);
+      const float scale = FloatOfFp16(LoadWord<uint16_t>(scales + (begin + row) * 2));
+      float* out = portion.staging.Row(row) + chunk * kChunk;
+      for (uint32_t i = 0; i < kChunk; ++i) out[i] = portion.values[codes[i]] * scale;
+    }
+  });
 }
 
 template <unsigned kBits>
@@ -88,38 +157,6 @@ struct TurboTile {
     return (tokens * 2 + 15) / 16 * 16;
   }
 
-  // Sixteen rows from `base` of the portion: codes to shared.codes, scales to the tile.
-  template <typename Cta>
-  LARDER_HOST_DEVICE static void EncodeRows(const EncodePart<Cta>& part, const Shared& shared,
-                                            uint32_t begin, uint32_t base, uint32_t count) {
-    const uint32_t dim = part.tile.dim(), row_codes = RowCodes(dim);
-    CodedLanes<Cta> lanes;
-    QuantiseRows(part, shared.values, shared.codes, row_codes, base, count, lanes);
-    typename Cta::template PerThread<float> code_energy;
-    if (part.tile.run.params.variant == kTurboNormed) {
-      part.cta.Each([&](unsigned thread) {
-        const uint32_t row = base + thread / 16;
-        code_energy[thread] = 0;
-        if (row >= count) return;
-        const uint8_t* codes = shared.codes + row * row_codes;
-        code_energy[thread] = LaneSum(thread % 16, dim, [&](uint32_t i) {
-          return shared.values[codes[i]] * shared.values[codes[i]];
-        });
-      });
-      AddLanes(part.cta, code_energy);
-    }
-    part.cta.Each([&](unsigned thread) {
-      const uint32_t row = base + thread / 16;
-      if (row >= count || thread % 16 != 0) return;
-      const float rms = SqrtOf(lanes.energy[thread] / static_cast<float>(dim));
-      const CodedRow coded{lanes.energy[thread], rms, lanes.product[thread]};
-      const float scale =
-          TurboScaleOf(coded, part.tile.run.params.variant, code_energy[thread]);
-      if (!(scale <= kFp16Max)) part.bad[thread] = true;
-      StoreWord(Fp16OfFloat(scale), part.tile.codes() + (begin + row) * 2);
-    });
-  }
-
   // The codebook's values to shared.values.
   template <typename Cta, typename Memory>
   LARDER_HOST_DEVICE static void Prepare(Cta& cta, const Tile& tile, const Memory& shared) {
@@ -139,18 +176,16 @@ struct TurboTile {
       if (part.range.begin == 0 && at < ScaleBytes(tile.tokens())) tile.codes()[at] = 0;
     });
     uint8_t* packed = tile.codes() + ScaleBytes(tile.tokens());
+    const CodedPortion portion{part.staging,  tile.dim(),   tile.run.book,
+                               shared.values, shared.codes, row_codes};
     const auto encode = [&](const PortionReader& reader, uint32_t count) {
       for (uint32_t base = 0; base < count; base += kCtaThreads / 16) {
-        EncodeRows(part, shared, reader.begin, base, count);
+        CodedLanes<Cta> lanes;
+        QuantiseRows(part.cta, portion, base, count, lanes);
+        StoreScales(part, portion, base, count, lanes, tile.codes() + reader.begin * 2);
       }
       part.cta.Sync();
-      part.cta.Each([&](unsigned thread) {
-        for (uint32_t item = thread; item < count * row_codes / kChunk; item += kCtaThreads) {
-          uint32_t codes[kChunk];
-          for (uint32_t i = 0; i < kChunk; ++i) codes[i] = shared.codes[item * kChunk + i];
-          PackChunk<kBits>(codes, uint64_t{reader.begin} * row_codes / kChunk + item, packed);
-        }
-      });
+      PackRows<kBits>(part.cta, shared.codes, row_codes, reader.begin, count, packed);
     };
     ForEachPortion(part, part.range.begin, part.range.end, encode);
   }
@@ -158,22 +193,14 @@ struct TurboTile {
   template <typename Cta>
   LARDER_HOST_DEVICE static void Decode(const DecodePart<Cta>& part, const Shared& shared) {
     const Tile& tile = part.tile;
-    const uint32_t dim = tile.dim(), row_chunks = RowCodes(dim) / kChunk;
+    const uint32_t dim = tile.dim();
     const uint8_t* packed = tile.codes() + ScaleBytes(tile.tokens());
     Prepare(part.cta, tile, shared);
+    const CodedPortion portion{part.staging,  dim,          tile.run.book,
+                               shared.values, shared.codes, RowCodes(dim)};
     for (uint32_t at = part.range.begin; at < part.range.end; at += PortionRows(dim)) {
       const uint32_t count = LeastOf(PortionRows(dim), part.range.end - at);
-      part.cta.Each([&](unsigned thread) {
-        for (uint32_t item = thread; item < count * row_chunks; item += kCtaThreads) {
-          const uint32_t row = item / row_chunks, chunk = item % row_chunks;
-          if (chunk * kChunk >= dim) continue;  // the zeros behind a row
-          uint32_t codes[kChunk];
-          UnpackChunk<kBits>(packed, uint64_t{at} * row_chunks + item, codes);
-          const float scale = FloatOfFp16(LoadWord<uint16_t>(tile.codes() + (at + row) * 2));
-          float* out = part.staging.Row(row) + chunk * kChunk;
-          for (uint32_t i = 0; i < kChunk; ++i) out[i] = shared.values[codes[i]] * scale;
-        }
-      });
+      UnpackRows<kBits>(part.cta, portion, tile.codes(), packed, at, count);
       RestorePortion(part, at, count);
     }
   }

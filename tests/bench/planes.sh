@@ -8,6 +8,7 @@
 #
 # Frames are raw, the receiver verifies every checksum, and the working set (384 MiB) is larger than the last-level cache. `larder_shm` copies
 # each block into its own destination; `larder_shm_view` leaves it in the window, where the reader verifies it, and puts from the window.
+# The same with `larder_ucx` and `larder_ucx_view`.
 # --quick: get of 1 and 4 MiB, batch 8, one thread, 3 rounds of 2 s. Needs a Release build. Without redis-server or ucx_perftest
 # (deploy/install_packages.sh compare) their rows are left out. Writes into the build folder only and stops all it started.
 set -euo pipefail
@@ -46,7 +47,7 @@ start larderd "$build/bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0
 larder=$address
 larderd_pid=${server_pids[-1]}
 systems=(memcpy raw_tcp larder_inline larder_shm larder_shm_view)
-"$build/bin/larder" --address "$larder" --plane ucx ping --count 1 >"$work/ucx.log" 2>&1 && systems+=(larder_ucx) ||
+"$build/bin/larder" --address "$larder" --plane ucx ping --count 1 >"$work/ucx.log" 2>&1 && systems+=(larder_ucx larder_ucx_view) ||
   echo "planes: $(tail -n 1 "$work/ucx.log")" >&2
 [[ ! -x $build/bin/bare_ucx ]] || systems+=(bare_ucx_am bare_ucx_tag)
 if command -v redis-server >/dev/null && [[ -x $build/bin/redis_bench ]]; then
@@ -71,6 +72,7 @@ measure() {
     larder_shm) run_larder shm "$@" ;;
     larder_shm_view) if [[ $op == get ]]; then run_larder shm "$@" --view; else run_larder shm "$@" --from-window; fi ;;
     larder_ucx) run_larder ucx "$@" ;;
+    larder_ucx_view) if [[ $op == get ]]; then run_larder ucx "$@" --view; else run_larder ucx "$@" --from-window; fi ;;
     redis_tcp) "$build/bin/redis_bench" --connect "$redis" --client plain "$@" ;;
     redis_unix) "$build/bin/redis_bench" --connect "unix:$work/redis.sock" --client plain "$@" ;;
   esac

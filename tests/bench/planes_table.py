@@ -10,7 +10,7 @@ import pathlib
 import statistics
 
 COLOURS = {"memcpy": "#888888", "raw_tcp": "#c8a000", "larder_inline": "#7fb2e5", "larder_shm": "#1f5fa8", "larder_shm_view": "#0a2f66",
-           "larder_ucx": "#2e8b57", "bare_ucx_am": "#9fd3b5", "bare_ucx_tag": "#c9e8d6", "redis_tcp": "#e58a7f", "redis_unix": "#b03a2e"}
+           "larder_ucx": "#2e8b57", "larder_ucx_view": "#14502f", "bare_ucx_am": "#9fd3b5", "bare_ucx_tag": "#c9e8d6", "redis_tcp": "#e58a7f", "redis_unix": "#b03a2e"}
 
 
 def read_reports(path):
@@ -67,9 +67,12 @@ def print_verdicts(medians, folder):
             if all(values):
                 print(f"get {size_text(size)}, batch 8, {system}: {values[0]:.2f} of memcpy (>= 0.60), {values[1]:.2f} times Redis over a unix socket"
                       f" (>= 3), {values[2]:.2f} of its CPU (<= 0.50)")
-        bare = max((systems[name]["bytes_per_second"] for name in ("bare_ucx_am", "bare_ucx_tag") if name in systems), default=0)
-        if bare and "larder_ucx" in systems:
-            print(f"get {size_text(size)}, batch 8, larder_ucx: {systems['larder_ucx']['bytes_per_second'] / bare:.2f} of bare UCX (>= 0.85)")
+        for op in ("get", "put"):
+            systems = medians.get((op, size, 8, 1), {})
+            bare = max((systems[name]["bytes_per_second"] for name in ("bare_ucx_am", "bare_ucx_tag") if name in systems), default=0)
+            for system in ("larder_ucx", "larder_ucx_view"):
+                if bare and system in systems:
+                    print(f"{op} {size_text(size)}, batch 8, {system}: {systems[system]['bytes_per_second'] / bare:.2f} of bare UCX (>= 0.85)")
     small = folder / "small.json"
     if small.exists():
         report = json.loads(small.read_text())

@@ -90,6 +90,7 @@ std::atomic<bool> ending{false};
 
 // A client process: puts and gets until it is killed, or told to end.
 int RunChild(const std::string& address, const std::string& plane, uint64_t number) {
+  std::signal(SIGTERM, [](int) { ending = true; });
   const auto client = Connect(address, plane);
   const Space space = RegisterOn(*client);
   const auto chain = static_cast<uint32_t>(1 + number % 16);
@@ -97,7 +98,6 @@ int RunChild(const std::string& address, const std::string& plane, uint64_t numb
   std::puts(kTransferring);
   std::fflush(stdout);
   uint64_t hits = 0;
-  std::signal(SIGTERM, [](int) { ending = true; });
   while (!ending) {
     static_cast<void>(client->Put(space, blocks));
     for (int i = 0; i < 4; ++i) {

@@ -113,14 +113,14 @@ def replay(options, codec, encode_at, dram_bytes):
     return result
 
 
-def find_tier(value):
-    """The DRAM tier's object, wherever the statistics have it."""
+def find_tier(value, name="TIER_DRAM"):
+    """The tier's object, wherever the statistics have it."""
     if isinstance(value, dict):
-        if value.get("tier") == "TIER_DRAM":
+        if value.get("tier") == name:
             return value
         value = list(value.values())
     for part in value if isinstance(value, list) else []:
-        found = find_tier(part)
+        found = find_tier(part, name)
         if found:
             return found
     return None

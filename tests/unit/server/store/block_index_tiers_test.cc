@@ -150,6 +150,58 @@ TEST_F(BlockIndexTiersTest, NoNewcomerOfLowerPriorityPushesABlockOut) {
   EXPECT_EQ(MatchLength(1, 1), 1u);
 }
 
+TEST_F(BlockIndexTiersTest, WhatWaitsToBeWrittenIsSparedWhileMemoryHoldsWhatIsOnSsd) {
+  const BlockRef waiting = Add(1), other = Add(2), written = Add(3);
+  index.SetQueued(waiting, true);
+  index.SetQueued(other, true);
+  index.AddSsd(written, Copy());
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_FALSE(index.in_memory(written));
+  EXPECT_EQ(MatchLength(1, 1) + MatchLength(2, 1), 2u);
+  // Now there is only what would be lost: the coldest goes.
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_EQ(MatchLength(1, 1), 0u);
+  EXPECT_TRUE(removed.back().overtaken);
+  // Written after all, the other may leave memory as any block.
+  index.SetQueued(other, false);
+  index.AddSsd(other, Copy());
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_FALSE(index.in_memory(other));
+  EXPECT_FALSE(index.EvictColdest());
+}
+
+TEST_F(BlockIndexTiersTest, TheSparedAreNoWarmerThanWhatIsNeverWritten) {
+  const BlockRef waiting = Add(1);
+  index.SetQueued(waiting, true);
+  index.AddSsd(Add(2), Copy());
+  ASSERT_TRUE(index.EvictColdest());  // the copy of 2
+  const BlockRef refused = Add(3);    // not admitted to SSD
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_FALSE(index.live(waiting));
+  EXPECT_TRUE(index.live(refused));
+}
+
+TEST_F(BlockIndexTiersTest, ASparedBlockThatIsUsedIsWarm) {
+  const BlockRef waiting = Add(1);
+  index.SetQueued(waiting, true);
+  index.AddSsd(Add(2), Copy());
+  ASSERT_TRUE(index.EvictColdest());
+  const BlockRef newer = Add(3);
+  index.TouchChain(std::span(&waiting, 1));
+  ASSERT_TRUE(index.EvictColdest());
+  EXPECT_TRUE(index.live(waiting));
+  EXPECT_FALSE(index.live(newer));
+}
+
+TEST_F(BlockIndexTiersTest, TheSparedAreDrainedToo) {
+  const BlockRef waiting = Add(1);
+  index.SetQueued(waiting, true);
+  index.AddSsd(Add(2), Copy());
+  ASSERT_TRUE(index.EvictColdest());
+  const std::vector<BlockRef> order = index.DrainOrder();
+  EXPECT_EQ(order, std::vector<BlockRef>{waiting});
+}
+
 TEST_F(BlockIndexTiersTest, ABetterCopyReplacesInMemoryAndTheLesserServesUntilItIsWritten) {
   const BlockRef block =
       index.Insert(kSpace, 0, HashOf(1), kNoBlock, {next++, 100, 3, Fidelity::kNear}, {});

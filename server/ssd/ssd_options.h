@@ -57,8 +57,8 @@ std::string_view SsdHealthName(SsdHealth health);
 // Counters since Open unless said otherwise; bytes on the device.
 struct SsdUsage {
   uint64_t budget_bytes = 0;  // as configured
-  // Records that the owner should keep at most: the segments that the disk granted, less what is
-  // filled and freed, less a tenth that keeps reclaim cheap.
+  // Records that there is room for: the segments that the disk granted, less what is filled and
+  // freed. An owner that keeps less has less to move when segments are reclaimed.
   uint64_t capacity_bytes = 0;
   uint64_t used_bytes = 0;  // records of segments in use, live or not
   uint64_t live_bytes = 0;  // records that the catalog names

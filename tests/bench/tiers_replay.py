@@ -28,7 +28,7 @@ from codec_replay import find_tier, lru, run_json
 
 FRAME_BYTES = 33_280  # of a block of the replay's default geometry
 RECORD_BYTES = FRAME_BYTES + 192
-ROOM_SHARE = 0.80  # of the SSD budget, for frames: the rest keeps reclaim cheap and holds the catalog
+ROOM_SHARE = 0.65  # of the SSD budget, for frames: the rest keeps reclaim cheap and holds the catalog
 POINTS, WRITE_AMPLIFICATION_MAX = 0.5, 1.1
 
 
@@ -93,7 +93,8 @@ def union(options, report, requests, directory):
     report.row("hit rate, %", rate, f"LRU of the blocks held {ideal:.2f}, of both wanted {wanted:.2f}",
                abs(rate - wanted) <= POINTS or abs(rate - ideal) <= POINTS)
     for name, tier in (("DRAM", dram), ("SSD", ssd)):
-        report.row(f"of it from {name}, %", 100 * int(tier["hit_tokens"]) / 512 / blocks)
+        share = int(tier["hit_tokens"]) / (int(dram["hit_tokens"]) + int(ssd["hit_tokens"]))
+        report.row(f"of it from {name}, %", rate * share)
     amplification = float(ssd["write_amplification"])
     report.row("bytes written per byte kept", amplification, f"at most {WRITE_AMPLIFICATION_MAX}",
                amplification <= WRITE_AMPLIFICATION_MAX)

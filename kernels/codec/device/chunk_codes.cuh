@@ -6,7 +6,7 @@
 
 namespace larder {
 
-// Codes 8 chunk to 8 chunk + 7 of `packed`, which is aligned to 16 bytes.
+// Codes 8 chunk to 8 chunk + 7 of `packed`, which is aligned to 4 bytes.
 template <unsigned kBits>
 LARDER_HOST_DEVICE void PackChunk(const uint32_t* codes, uint64_t chunk, uint8_t* packed) {
   if constexpr (kBits == 3 || kBits == 5) {
@@ -16,9 +16,11 @@ LARDER_HOST_DEVICE void PackChunk(const uint32_t* codes, uint64_t chunk, uint8_t
       packed[(chunk / 4 * kBits + plane) * 4 + chunk % 4] = static_cast<uint8_t>(byte);
     }
   } else if constexpr (kBits == 8) {
-    uint64_t word = 0;
-    for (uint32_t i = 0; i < kChunk; ++i) word |= uint64_t{codes[i]} << (8 * i);
-    StoreWord(word, packed + chunk * 8);
+    for (uint32_t half = 0; half < 2; ++half) {  // `packed` may be a multiple of 4 only
+      uint32_t word = 0;
+      for (uint32_t i = 0; i < 4; ++i) word |= codes[half * 4 + i] << (8 * i);
+      StoreWord(word, packed + chunk * 8 + half * 4);
+    }
   } else {
     uint32_t word = 0;
     for (uint32_t i = 0; i < kChunk; ++i) word |= codes[i] << (kBits * i);
@@ -37,8 +39,10 @@ LARDER_HOST_DEVICE void UnpackChunk(const uint8_t* packed, uint64_t chunk, uint3
       for (uint32_t i = 0; i < kChunk; ++i) codes[i] |= (byte >> i & 1) << plane;
     }
   } else if constexpr (kBits == 8) {
-    const auto word = LoadWord<uint64_t>(packed + chunk * 8);
-    for (uint32_t i = 0; i < kChunk; ++i) codes[i] = static_cast<uint8_t>(word >> (8 * i));
+    for (uint32_t half = 0; half < 2; ++half) {
+      const auto word = LoadWord<uint32_t>(packed + chunk * 8 + half * 4);
+      for (uint32_t i = 0; i < 4; ++i) codes[half * 4 + i] = word >> (8 * i) & 0xFF;
+    }
   } else {
     uint32_t word;
     if constexpr (kBits == 4) word = LoadWord<uint32_t>(packed + chunk * 4);

@@ -5,6 +5,7 @@
 // memory. All functions are called by every thread of the CTA; those that take a Cta say who synchronises.
 #pragma once
 
+#include <cstdlib>
 #include <cstring>
 
 #include "kernels/codec/device/cta.cuh"
@@ -16,12 +17,21 @@ namespace larder {
 
 inline constexpr uint32_t kChunk = 8;
 
+#if !defined(__CUDA_ARCH__)
+// A device faults on an address that is not aligned; so does its emulation.
+template <typename Word>
+void MustBeAligned(const uint8_t* at) {
+  if (reinterpret_cast<uintptr_t>(at) % sizeof(Word) != 0) std::abort();
+}
+#endif
+
 // `Word` at an address that is a multiple of its size.
 template <typename Word>
 LARDER_HOST_DEVICE Word LoadWord(const uint8_t* at) {
 #if defined(__CUDA_ARCH__)
   return *reinterpret_cast<const Word*>(at);
 #else
+  MustBeAligned<Word>(at);
   Word word;
   std::memcpy(&word, at, sizeof(word));
   return word;
@@ -32,6 +42,7 @@ LARDER_HOST_DEVICE void StoreWord(Word word, uint8_t* at) {
 #if defined(__CUDA_ARCH__)
   *reinterpret_cast<Word*>(at) = word;
 #else
+  MustBeAligned<Word>(at);
   std::memcpy(at, &word, sizeof(word));
 #endif
 }

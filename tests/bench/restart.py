@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Time to the first hit after kill -9, by the number of blocks on SSD.
+
+  tests/bench/restart.py [--build build/release] [--directory DIR] [--blocks 10000,100000,1000000] [--json FILE]
+
+For each number: fills the SSD tier of a fresh larderd with that many small blocks (chains of 512, one token each), waits until all are
+down, kills the server with SIGKILL, drops the page cache if it may, starts the server again over the same directory and asks at once for
+the first chain and then for the last one. Prints seconds from the start of the process until it was ready, until the first chain was
+fetched and verified, and the server's resident memory. Exit status: 0 when all blocks came back and the first hit took at most 2 s for a
+million blocks, 1 otherwise. Writes about 1.6 KB per block below --directory (default: the build folder) and removes it.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from codec_replay import find_tier, run_json
+
+CHAIN = 512
+GEOMETRY = ["--layers", "1", "--kv-heads", "1", "--head-dim", "64", "--block-tokens", "1"]
+SSD_BYTES_PER_BLOCK = 2_400  # of budget: about 1,100 are used, a quarter stays free, the catalog takes its share
+FIRST_HIT_SECONDS_MAX, JUDGED_BLOCKS = 2.0, 1_000_000
+
+
+class Server:
+    def __init__(self, options, blocks, directory):
+        self.options = options
+        self.begin = time.monotonic()
+        self.process = subprocess.Popen(
+            [f"{options.build}/bin/larderd", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--codec", "raw", "--dram-bytes",
+             str(512 << 20), "--ssd-path", directory, "--ssd-bytes", str(max(blocks * SSD_BYTES_PER_BLOCK, 256 << 20)), "--log-level", "warn"],
+            stdout=subprocess.PIPE, text=True)
+        ready = re.search(r'"listen": *"([^"]+)"', self.process.stdout.readline())
+        if not ready:
+            sys.exit("restart: larderd did not start")
+        self.ready_seconds = time.monotonic() - self.begin
+        self.larder = [f"{options.build}/bin/larder", "--address", ready.group(1), "--timeout-ms", "60000"]
+
+    def replay(self, trace, *flags):
+        return run_json([*self.larder, "replay", "--trace", trace, "--verify", "--json", "-", *GEOMETRY, *flags])
+
+    def ssd(self):
+        return find_tier(run_json([*self.larder, "stats", "--json"]), "TIER_SSD")
+
+    def resident_bytes(self):
+        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def end(self, number):
+        self.process.send_signal(number)
+        self.process.wait(timeout=120)
+
+
+def write_trace(path, chains):
+    with open(path, "w", encoding="utf-8") as file:
+        for chain in chains:
+            ids = list(range(chain * CHAIN, (chain + 1) * CHAIN))
+            file.write(json.dumps({"timestamp": 0, "input_length": CHAIN * 512, "output_length": 1, "hash_ids": ids}) + "\n")
+
+
+def fill(server, trace, blocks):
+    """Seconds until `blocks` blocks are on SSD."""
+    begin = time.monotonic()
+    server.replay(trace, "--concurrency", "2")
+    while time.monotonic() < begin + 3600:
+        ssd = server.ssd()
+        if int(ssd["blocks"]) >= blocks:
+            break
+        time.sleep(0.2)
+    return time.monotonic() - begin
+
+
+def measure(options, blocks, work):
+    chains = -(-blocks // CHAIN)
+    blocks = chains * CHAIN
+    trace, first, last = (os.path.join(work, name) for name in ("all.jsonl", "first.jsonl", "last.jsonl"))
+    write_trace(trace, range(chains))
+    write_trace(first, [0])
+    write_trace(last, [chains - 1])
+    directory = os.path.join(work, "ssd")
+    server = Server(options, blocks, directory)
+    filled = fill(server, trace, blocks)
+    stored = int(server.ssd()["blocks"])
+    server.end(signal.SIGKILL)
+    subprocess.run("sync; echo 3 > /proc/sys/vm/drop_caches", shell=True, check=False, stderr=subprocess.DEVNULL)
+    server = Server(options, blocks, directory)
+    try:
+        hit = server.replay(first)
+        first_hit = time.monotonic() - server.begin
+        also = server.replay(last)
+        resident = server.resident_bytes()
+        back = int(server.ssd()["blocks"])
+    finally:
+        server.end(signal.SIGTERM)
+    whole = hit["hit_blocks"] == also["hit_blocks"] == CHAIN and back == stored and not hit["wrong_blocks"] + also["wrong_blocks"]
+    late = blocks >= JUDGED_BLOCKS and blocks < 2 * JUDGED_BLOCKS and first_hit > FIRST_HIT_SECONDS_MAX
+    row = {"blocks": blocks, "on_ssd_before": stored, "on_ssd_after": back, "fill_seconds": filled, "ready_seconds": server.ready_seconds,
+           "first_hit_seconds": first_hit, "resident_bytes": resident, "holds": whole and not late and stored >= blocks}
+    print(f"{blocks:>12,} {back:>12,} {filled:>9.1f} {server.ready_seconds:>9.3f} {first_hit:>10.3f} {resident / blocks:>10.0f}  "
+          f"{'ok' if row['holds'] else 'FAILED'}", flush=True)
+    shutil.rmtree(directory)
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build/release")
+    parser.add_argument("--directory")
+    parser.add_argument("--blocks", default="10000,100000,1000000")
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    work = os.path.join(options.directory or options.build, "restart_work")
+    shutil.rmtree(work, ignore_errors=True)
+    os.makedirs(work)
+    print(f"{'blocks':>12} {'came back':>12} {'fill s':>9} {'ready s':>9} {'1st hit s':>10} {'RSS/block':>10}")
+    try:
+        rows = [measure(options, int(blocks), work) for blocks in options.blocks.split(",")]
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(rows, file, indent=1)
+    return 0 if all(row["holds"] for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,7 +17,7 @@ namespace larder::server {
 namespace {
 
 constexpr std::chrono::milliseconds kMaintenanceInterval{20};
-constexpr std::chrono::seconds kGrowRetry{30};  // after the disk had no room for another segment
+constexpr std::chrono::seconds kGrowRetry{5};  // after the disk had no room for another segment
 
 }  // namespace
 
@@ -154,8 +154,12 @@ uint32_t SsdTier::Engine::DeviceCount() const {
                     [](const std::unique_ptr<Device>& device) { return device != nullptr; }));
 }
 
-// One in reserve for moves, the rest so that appends need not wait for reclaim.
-uint32_t SsdTier::Engine::FreeWanted() const { return SegmentsMax() * DeviceCount() >= 8 ? 3 : 2; }
+// One in reserve for moves, the rest so that appends need not wait for reclaim. Of what the disk grants.
+uint32_t SsdTier::Engine::FreeWanted() const {
+  const uint32_t segments =
+      disk_is_small_ ? segments_->sums().segments : SegmentsMax() * DeviceCount();
+  return segments >= 8 ? 3 : 2;
+}
 
 bool SsdTier::Engine::Grow() {
   if (clock_.Now() < grow_again_) return false;

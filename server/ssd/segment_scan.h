@@ -18,9 +18,10 @@ struct SegmentScan {
   uint64_t seed = 0;
 };
 
-// Visits records in order of position until `visit` returns false. A header that does not verify is passed over, and the search
-// goes on at every unit behind it; so does a part that can not be read. Blocking; one small read per
-// record that is larger than kScanGapMax, and the whole segment in large ones where they are smaller. Returns the number of windows that could not be read.
+// Visits records in order of position until `visit` returns false. A header that does not verify is
+// passed over, and the search goes on at every unit behind it; so does a part that can not be read.
+// Blocking; one small read per record that is larger than kScanGapMax, and the whole segment in large
+// ones where they are smaller. Returns the number of windows that could not be read.
 inline constexpr uint64_t kScanWindowBytes = 16 << 10;
 inline constexpr uint64_t kScanWindowBytesMax = 1 << 20;
 // Reading over as much takes no longer than one more read: 200 us at 1.5 GB/s.

@@ -28,7 +28,8 @@ constexpr uint64_t kSegmentBytesSmall = 32 * kMiB;
 // Of a budget 64 segments, so that what fills and what is kept free are a small share; 16 where they
 // would be smaller than frames may be.
 uint64_t DefaultSegmentBytes(uint64_t budget_bytes) {
-  const uint64_t bytes = std::max(budget_bytes / 64, std::min(budget_bytes / 16, kSegmentBytesSmall));
+  const uint64_t bytes =
+      std::max(budget_bytes / 64, std::min(budget_bytes / 16, kSegmentBytesSmall));
   return std::clamp(bytes / kMiB * kMiB, kMiB, kSegmentBytesDefault);
 }
 

@@ -283,6 +283,8 @@ class BlockIndex {
   static_assert(sizeof(Entry) == 48);
 
   static constexpr uint32_t kPinsMax = (1u << 24) - 1;
+  // How many blocks one eviction passes over, so that the lock is held for 100 us at most.
+  static constexpr size_t kSparedPerCall = 1024;
   // Entries that one call looks at, about 15 us.
   static constexpr BlockRef kSsdScanStep = 4096;
   // What a record costs on SSD beside its frame: header and alignment.

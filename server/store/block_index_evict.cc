@@ -8,7 +8,8 @@ namespace larder::server {
 
 template <typename Coldest>
 bool BlockIndex::EvictNext(uint8_t priority_max, Coldest coldest) {
-  for (bool spare = true;;) {
+  bool spare = true;
+  for (size_t spared = 0;;) {
     const BlockRef block = coldest();
     if (block == kNoBlock) {
       if (!RecallSpared()) return false;
@@ -22,7 +23,7 @@ bool BlockIndex::EvictNext(uint8_t priority_max, Coldest coldest) {
     }
     if (!MayGo(entry)) {
       order_.Park(block);
-    } else if (spare && entry.queued) {
+    } else if (spare && entry.queued && spared++ < kSparedPerCall) {
       Spare(block);
     } else if (spare && RecallSpared()) {
       spare = false;  // what would be lost for good is the coldest of both

@@ -38,7 +38,28 @@ bool MayRetry(const absl::Status& status, int retries, int retries_max) {
   return IsRetryable(status) && retries < retries_max;
 }
 
+// gRPC ends the threads that run callbacks with the process' last channel. When that goes on one of those
+// threads, as it may when a late answer is all that still holds a Client, gRPC 1.51 can not join it and
+// frees its queue while it is in use (grpc/grpc#32584). So a channel that leads nowhere, with one call that
+// fails at once, keeps them until the process ends.
+void KeepCallbackThreads() {
+  struct Call {
+    grpc::ClientContext context;
+    v1::CapabilitiesRequest request;
+    v1::CapabilitiesResponse response;
+  };
+  [[maybe_unused]] static const auto* const kept = [] {
+    const auto* const channel =
+        new std::shared_ptr<grpc::Channel>(grpc::CreateChannel("", /*creds=*/nullptr));
+    auto* const call = new Call;
+    v1::Cache::NewStub(*channel)->async()->Capabilities(
+        &call->context, &call->request, &call->response, [call](const grpc::Status&) { delete call; });
+    return channel;
+  }();
+}
+
 std::shared_ptr<grpc::Channel> Open(const ClientOptions& options) {
+  KeepCallbackThreads();
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveIntervalMs);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);

@@ -91,7 +91,9 @@ BlockRef BlockIndex::FindHeld(SpaceId space, const PrefixHash& hash, Fidelity fi
                               MissReason* reason) const {
   const Fingerprint key = fingerprinter_.Of(space, hash);
   const BlockRef block = FindAny(key);
-  if (block != kNoBlock && entries_[block].expired && entries_[block].pins > 0) {
+  // A write to SSD has a pin too, and promised nothing to anybody.
+  if (block != kNoBlock && entries_[block].expired &&
+      entries_[block].pins > entries_[block].writing) {
     *reason = MissReason::kNone;
     return block;
   }

@@ -193,6 +193,23 @@ TEST_F(BlockIndexTiersTest, ASparedBlockThatIsUsedIsWarm) {
   EXPECT_FALSE(index.live(newer));
 }
 
+TEST_F(BlockIndexTiersTest, AWriteDoesNotKeepAnExpiredBlock) {
+  const BlockRef block = index.Insert(kSpace, 0, HashOf(1), kNoBlock,
+                                      {next++, 100, 0, Fidelity::kExact}, {kPriorityDefault, 0, 5});
+  index.Pin(block);
+  index.SetWriting(block, true);
+  index.Advance(5, 10);
+  MissReason reason = MissReason::kNone;
+  EXPECT_EQ(index.FindHeld(kSpace, HashOf(1), Fidelity::kUnspecified, &reason), kNoBlock);
+  EXPECT_EQ(reason, MissReason::kExpired);
+  index.Pin(block);  // a lease
+  EXPECT_EQ(index.FindHeld(kSpace, HashOf(1), Fidelity::kUnspecified, &reason), block);
+  index.Unpin(block);
+  index.SetWriting(block, false);
+  index.Unpin(block);
+  EXPECT_FALSE(index.present(block));
+}
+
 TEST_F(BlockIndexTiersTest, TheSparedAreDrainedToo) {
   const BlockRef waiting = Add(1);
   index.SetQueued(waiting, true);

@@ -143,7 +143,10 @@ class ReadLoop {
 class Bench {
  public:
   explicit Bench(const Settings& settings)
-      : settings_(settings), frames_(settings.frame_bytes), tier_(Open()) {}
+      : settings_(settings),
+        frames_(settings.frame_bytes),
+        tier_(Open()),
+        blocks_max_(tier_->usage().capacity_bytes / 4 * 3 / frames_.bytes()) {}
 
   Json Run() {
     Json result = {{"frame_bytes", frames_.bytes()}, {"depth", settings_.depth}};
@@ -201,6 +204,9 @@ class Bench {
         if (location.ok()) {
           owner_.Add(key, *location);
           ended += location->frame_bytes;
+          if (const auto gone = owner_.TakeBeyond(blocks_max_)) {
+            tier_->Erase(gone->key, gone->location);
+          }
         }
         --in_flight;
       });
@@ -229,6 +235,8 @@ class Bench {
   FrameSource frames_;
   KeepNothing owner_;
   std::unique_ptr<SsdTier> tier_;
+  // The oldest is evicted beyond this many, as by a server that leaves a quarter free.
+  const uint64_t blocks_max_;
 };
 
 Json RunCatalog(const Settings& settings) {

@@ -145,6 +145,14 @@ void KeepNothing::Add(const std::string& key, SsdLocation location) {
   stored_.push_back({key, location});
 }
 
+std::optional<StoredBlock> KeepNothing::TakeBeyond(uint64_t blocks) {
+  MutexLock lock(mutex_);
+  if (stored_.size() <= blocks) return std::nullopt;
+  StoredBlock oldest = std::move(stored_.front());
+  stored_.pop_front();
+  return oldest;
+}
+
 std::vector<StoredBlock> KeepNothing::Stored() const {
   MutexLock lock(mutex_);
   return {stored_.begin(), stored_.end()};

@@ -7,6 +7,7 @@
 #include <list>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <string>
 #include <unordered_map>
@@ -45,6 +46,8 @@ class KeepNothing final : public server::SsdOwner {
  public:
   void Add(const std::string& key, server::SsdLocation location);
   std::vector<StoredBlock> Stored() const;  // oldest first
+  // The oldest, which is forgotten, when there are more than `blocks`.
+  std::optional<StoredBlock> TakeBeyond(uint64_t blocks);
 
   std::vector<bool> Keep(std::span<const server::SsdEntry> entries) override;
   bool Moved(const server::SsdEntry&, server::SsdLocation) override { return false; }

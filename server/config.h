@@ -42,6 +42,9 @@ struct Config {
   // state a little faster.
   bool dram_huge_pages = false;
   PolicyKind policy = PolicyKind::kLru;
+  // Hard budget of the HBM tier, in the memory of the CUDA device 0 (CUDA_VISIBLE_DEVICES chooses which that
+  // is). 0: no such tier; engines want the whole device as a rule.
+  uint64_t hbm_bytes = 0;
   // "DIR[,DIR]": one directory per device, several are one tier. Empty: no SSD tier, and nothing
   // survives a restart.
   std::string ssd_path;

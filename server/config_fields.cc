@@ -93,6 +93,16 @@ std::vector<ConfigField> SsdFields() {
   };
 }
 
+ConfigField HbmBytesField() {
+  ConfigField field = SizeField("hbm_bytes", "Hard budget of the HBM tier; 0: no tier",
+                                &Config::hbm_bytes, kHbmBytesMin, kHbmBytesMax);
+  field.expected = absl::StrCat("0, or ", field.expected);
+  field.in_range = [in_range = field.in_range](const Config& config) {
+    return config.hbm_bytes == 0 || in_range(config);
+  };
+  return field;
+}
+
 }  // namespace
 
 std::string Fault(std::string_view where, std::string_view found, std::string_view expected,
@@ -116,6 +126,7 @@ std::vector<ConfigField> ConfigFields() {
                 kDramBytesMax),
       SwitchField("dram_huge_pages", "Ask for transparent huge pages", &Config::dram_huge_pages),
       PolicyField(),
+      HbmBytesField(),
       CountField("streams_max", "Concurrent Put and Get streams", &Config::streams_max,
                  kStreamsMaxMin, kStreamsMaxMax),
       SizeField("ingest_bytes_max", "Bytes reserved by puts that are not yet whole",

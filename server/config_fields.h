@@ -19,6 +19,8 @@ namespace larder::server {
 inline constexpr uint64_t kDramBytesMin = uint64_t{16} << 20;  // less is a forgotten unit
 inline constexpr uint64_t kDramBytesMax =
     uint64_t{511} << 30;  // 30-bit granules of 512 B; beyond: a server per NUMA node
+inline constexpr uint64_t kHbmBytesMin = uint64_t{16} << 20;  // or 0; less is a forgotten unit
+inline constexpr uint64_t kHbmBytesMax = kDramBytesMax;       // the same granules
 inline constexpr uint64_t kSsdBytesMin = uint64_t{16} << 20;  // less is a forgotten unit
 inline constexpr uint64_t kSsdBytesMax = uint64_t{1} << 50;   // any number of devices of one host
 inline constexpr uint64_t kSsdStagingBytesMin = uint64_t{1} << 20;  // grows to the largest record

@@ -17,6 +17,7 @@
 #include "server/base/http_endpoint.h"
 #include "server/base/log.h"
 #include "server/base/metrics.h"
+#include "server/memory/cuda_arena.h"
 #include "server/memory/host_arena.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
@@ -24,6 +25,7 @@
 #include "server/rpc/windows_service.h"
 #include "server/server_ssd.h"
 #include "server/store/store.h"
+#include "server/tier/device_tier.h"
 #include "server/tier/memory_tier.h"
 #include "server/transport/shm_listener.h"
 #include "server/transport/transport_pool.h"
@@ -55,6 +57,25 @@ std::string RandomInstanceId() {
 std::string LocalSocketName(const std::string& instance_id) {
   return "larder-" +
          ToHex({reinterpret_cast<const uint8_t*>(instance_id.data()), instance_id.size()});
+}
+
+// The tiers that a server may lack.
+struct LowerTiers {
+  OpenedSsd ssd;
+  std::unique_ptr<DeviceArena> hbm;
+};
+
+absl::StatusOr<LowerTiers> OpenLowerTiers(const Config& config, const Clock& clock) {
+  LowerTiers lower;
+  if (config.hbm_bytes > 0) {
+    auto hbm = CreateCudaArena({.bytes = config.hbm_bytes});
+    if (!hbm.ok()) return hbm.status();
+    lower.hbm = *std::move(hbm);
+  }
+  auto ssd = OpenSsd(config, clock);
+  if (!ssd.ok()) return ssd.status();
+  lower.ssd = *std::move(ssd);
+  return lower;
 }
 
 // Ends leases, expires blocks and cancels idle streams, ten times a second.
@@ -94,13 +115,14 @@ class Janitor {
 
 struct Server::State {
   State(const Config& config_in, std::unique_ptr<HostArena> arena_in,
-        std::unique_ptr<RealClock> clock_in, OpenedSsd ssd_in)
+        std::unique_ptr<RealClock> clock_in, LowerTiers lower)
       : config(config_in),
         clock_owned(std::move(clock_in)),
         arena(std::move(arena_in)),
         dram(TierKind::kDram, *arena),
-        ssd(std::move(ssd_in)),
-        store(config, dram, clock, metrics, ssd.parts.get()),
+        hbm_arena(std::move(lower.hbm)),
+        ssd(std::move(lower.ssd)),
+        store(config, {dram, ssd.parts.get(), OpenHbm()}, clock, metrics),
         gate(config.streams_max, config.stream_idle_timeout, clock),
         windows({config.windows_max, config.windows_per_client_max, config.window_bytes_max,
                  config.windows_bytes_max}),
@@ -114,6 +136,22 @@ struct Server::State {
   ~State() {
     store.StopMigrate();
     ssd.tier.reset();  // it asks the store, and tells it of its last writes
+  }
+
+  DeviceTier* OpenHbm() { return hbm_arena ? &hbm.emplace(*hbm_arena) : nullptr; }
+
+  std::optional<HbmSample> SampleHbm(const BlockStore::Stats& blocks) {
+    if (!hbm) return std::nullopt;
+    const HbmMigrate::Stats moves = store.hbm_migrate()->stats();
+    const HbmReads::Stats reads = store.hbm_reads()->stats();
+    return HbmSample{.usage = hbm->usage(),
+                     .moved_blocks = moves.moved,
+                     .brought_blocks = reads.brought,
+                     .dropped_blocks = blocks.dropped_hbm,
+                     .skipped_blocks = moves.skipped,
+                     .failed_reads = reads.failures,
+                     .damaged_frames = reads.damaged,
+                     .lost = moves.lost};
   }
 
   std::optional<SsdSample> SampleSsd(const BlockStore::Stats& blocks) {
@@ -140,6 +178,7 @@ struct Server::State {
     const BlockStore::Stats blocks = store.blocks().stats();
     GaugeSample sample;
     sample.dram = dram.usage();
+    sample.hbm = SampleHbm(blocks);
     sample.ssd = SampleSsd(blocks);
     sample.blocks = blocks.blocks;
     sample.blocks_max = blocks.blocks_max;
@@ -168,6 +207,8 @@ struct Server::State {
   Metrics metrics;
   std::unique_ptr<HostArena> arena;
   MemoryTier dram;
+  std::unique_ptr<DeviceArena> hbm_arena;
+  std::optional<DeviceTier> hbm;
   OpenedSsd ssd;
   Store store;
   StreamGate gate;
@@ -192,10 +233,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
       HostArena::Create({.bytes = config.dram_bytes, .huge_pages = config.dram_huge_pages});
   if (!arena.ok()) return arena.status();
   auto clock = std::make_unique<RealClock>();
-  auto ssd = OpenSsd(config, *clock);
-  if (!ssd.ok()) return ssd.status();
+  auto lower = OpenLowerTiers(config, *clock);
+  if (!lower.ok()) return lower.status();
   auto state =
-      std::make_unique<State>(config, *std::move(arena), std::move(clock), *std::move(ssd));
+      std::make_unique<State>(config, *std::move(arena), std::move(clock), *std::move(lower));
   if (const Migrate* migrate = state->store.migrate();
       migrate != nullptr && !migrate->recovered().ok()) {
     return migrate->recovered();

@@ -2,10 +2,11 @@
 # Builds the CUDA kernels, their checks and their benchmark, and runs them on this machine's GPU. Needs nvcc, g++ and CMake; no
 # network, no other package.
 #
-#   tests/gpu.sh [--blocks N] [--sanitize] [--log FOLDER]
+#   tests/gpu.sh [--blocks N] [--sanitize] [--server] [--log FOLDER]
 #
 #   --blocks N    random blocks of each codec to compare with the scalar reference (default 10000)
 #   --sanitize    the checks once more, on few blocks, under compute-sanitizer's memcheck and racecheck
+#   --server      the HBM tier, too: its arena, and the store's moves and reads over it; needs the packages of deploy/packages.txt
 #   --log FOLDER  where build logs and the table go (default build/gpu/log)
 #
 # Prints one table: the outcome of each check, then encode and decode GB/s beside the device's copy bandwidth. Exit status: 0 when
@@ -15,11 +16,12 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/stage.sh
 
-blocks=10000 sanitize="" logs=build/gpu/log
+blocks=10000 sanitize="" server="" logs=build/gpu/log
 while (($# > 0)); do
   case $1 in
     --blocks) blocks=${2:?--blocks needs a number}; shift ;;
     --sanitize) sanitize=1 ;;
+    --server) server=1 ;;
     --log) logs=${2:?--log needs a folder}; shift ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \?//p}' tests/gpu.sh; exit 0 ;;
     *) echo "gpu.sh: unknown argument $1 (see --help)" >&2; exit 2 ;;
@@ -34,6 +36,12 @@ generator=()
 command -v ninja >/dev/null && generator=(-G Ninja)
 stage "gpu: configure" "$logs/configure.log" cmake -S tests/gpu -B build/gpu "${generator[@]}" -DCMAKE_BUILD_TYPE=Release
 stage "gpu: build" "$logs/build.log" cmake --build build/gpu --parallel "$(nproc)"
+if [[ -n $server ]]; then
+  stage "gpu: configure the server" "$logs/configure_server.log" cmake -S . -B build/gpu/server "${generator[@]}" -DCMAKE_BUILD_TYPE=Release \
+    -DLARDER_CUDA=ON -DLARDER_BUILD_BENCH=OFF
+  stage "gpu: build the server" "$logs/build_server.log" cmake --build build/gpu/server --parallel "$(nproc)" \
+    --target device_arena_conformance store_hbm_test
+fi
 
 failed=0 skipped=0
 # check NAME COMMAND...: runs a check, keeps its output, counts its outcome.
@@ -46,6 +54,15 @@ check() {
     77) echo "skipped  $name: $(grep -m 1 SKIPPED "$logs/$name.log")"; skipped=$((skipped + 1)) ;;
     *) echo "FAILED   $name (exit status $rc)"; tail -n 5 "$logs/$name.log" | sed 's/^/    /'; failed=$((failed + 1)) ;;
   esac
+}
+
+# on_device PROGRAM: its tests that need a device; 77 when they were skipped.
+on_device() {
+  local rc=0 output
+  output=$("$1" --gtest_filter='*/Cuda' 2>&1) || rc=$?
+  printf '%s\n' "$output"
+  if [[ $rc == 0 && $output == *SKIPPED* ]]; then return 77; fi
+  return "$rc"
 }
 
 readonly bin=build/gpu/bin
@@ -73,6 +90,10 @@ all_shards() {
     for tool in memcheck racecheck; do
       check "codec_check_$tool" compute-sanitizer --tool "$tool" --error-exitcode 1 "$bin/gpu_codec_check" --blocks 128
     done
+  fi
+  if [[ -n $server ]]; then
+    check device_arena on_device build/gpu/server/bin/device_arena_conformance
+    check store_hbm on_device build/gpu/server/bin/store_hbm_test
   fi
   check codec_bench "$bin/gpu_codec_bench"
   for name in codec_check codec_bench; do

@@ -16,16 +16,15 @@
 #include "prometheus/registry.h"
 #include "prometheus/text_serializer.h"
 #include "server/base/check.h"
+#include "server/base/metrics_sampled.h"
 #include "server/base/mutex.h"
 
 namespace larder::server {
 namespace {
 
-using prometheus::ClientMetric;
 using prometheus::Counter;
 using prometheus::Family;
 using prometheus::Histogram;
-using prometheus::MetricFamily;
 using prometheus::MetricType;
 
 constexpr std::array<const char*, kMethods> kMethodNames = {
@@ -36,11 +35,10 @@ constexpr std::array<const char*, kPlanes> kPlaneNames = {"inline", "shm", "ucx"
 constexpr std::array<const char*, kTransferEnds> kTransferEndNames = {"done", "over_deadline",
                                                                       "peer_gone", "failed"};
 constexpr std::array<const char*, kRemovalReasons> kRemovalReasonNames = {
-    "pressure", "expired", "operator", "quarantined", "replaced"};
+    "pressure", "expired", "operator", "quarantined", "replaced", "lost"};
 constexpr std::array<const char*, 5> kPriorityBandNames = {"0-19", "20-39", "40-59", "60-79",
                                                            "80-100"};
 constexpr uint8_t kPriorityBandWidth = 20;
-constexpr std::array<const char*, kTiers> kTierNames = {"hbm", "dram", "ssd"};
 
 constexpr int kGrpcCodes = 17;
 constexpr int kGrpcUnknown = 2;
@@ -51,8 +49,6 @@ constexpr std::array<const char*, kGrpcCodes> kGrpcCodeNames = {
     "DATA_LOSS", "UNAUTHENTICATED"};
 constexpr std::array<int, 4> kWireErrorCodes = {3, 11, 12, 15};
 
-size_t TierIndex(TierKind tier) { return static_cast<size_t>(tier) - 1; }
-const char* TierName(TierKind tier) { return kTierNames[TierIndex(tier)]; }
 
 template <size_t N>
 using Counters = std::array<Counter*, N>;
@@ -203,7 +199,9 @@ SpaceMetrics* Metrics::AddSpace(std::string_view tenant, std::string_view model,
     space = std::make_unique<SpaceMetrics>(SpaceMetrics{
         .lookup_tokens = &state_->lookup_tokens.Add(labels),
         .hit_tokens = Resolve<kTiers>(state_->hit_tokens, labels, "tier",
-                                      [](size_t i) { return kTierNames[i]; }),
+                                      [](size_t i) {
+                                        return TierName(static_cast<TierKind>(i + 1));
+                                      }),
         .miss_tokens =
             Resolve<kMissReasons>(state_->miss_tokens, labels, "reason", MissReasonNameAt)});
   }
@@ -266,108 +264,6 @@ void Metrics::CountRequest(Method method, int grpc_code, double seconds) {
 void Metrics::SetGaugeSource(std::function<GaugeSample()> source) {
   state_->gauge_source = std::move(source);
 }
-
-namespace {
-
-// Values that are read at scrape time become families on the spot: no state, so scrapes may
-// overlap.
-struct SampledFamilies {
-  std::vector<MetricFamily> families;
-
-  void Add(MetricType type, const char* name, const char* help,
-           std::vector<std::pair<std::string, double>> values, const char* label = nullptr) {
-    MetricFamily& family = families.emplace_back(MetricFamily{name, help, type, {}});
-    for (auto& [label_value, value] : values) {
-      ClientMetric& metric = family.metric.emplace_back();
-      if (label != nullptr) metric.label.push_back({label, label_value});
-      (type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-    }
-  }
-  void AddGauge(const char* name, const char* help, double value) {
-    Add(MetricType::Gauge, name, help, {{"", value}});
-  }
-};
-
-void AddTenants(const std::vector<TenantSample>& tenants, SampledFamilies& out) {
-  using Values = std::vector<std::pair<std::string, double>>;
-  Values used, quota, reserve, evicted, no_room;
-  for (const TenantSample& tenant : tenants) {
-    used.emplace_back(tenant.tenant, tenant.used_bytes);
-    if (tenant.quota_bytes) quota.emplace_back(tenant.tenant, *tenant.quota_bytes);
-    if (tenant.reserve_bytes > 0) reserve.emplace_back(tenant.tenant, tenant.reserve_bytes);
-    evicted.emplace_back(tenant.tenant, tenant.evicted_blocks);
-    no_room.emplace_back(tenant.tenant, tenant.no_room_blocks);
-  }
-  const auto add = [&](MetricType type, const char* name, const char* help, Values values) {
-    if (!values.empty()) out.Add(type, name, help, std::move(values), "tenant");
-  };
-  add(MetricType::Gauge, "larder_tenant_used_bytes",
-      "DRAM of the tenant's blocks; '*' is everybody without limits.", std::move(used));
-  add(MetricType::Gauge, "larder_tenant_quota_bytes", "Bound of larder_tenant_used_bytes.",
-      std::move(quota));
-  add(MetricType::Gauge, "larder_tenant_reserve_bytes", "What no other tenant may take.",
-      std::move(reserve));
-  add(MetricType::Counter, "larder_tenant_evicted_blocks_total",
-      "Blocks of the tenant that went because of pressure or its quota.", std::move(evicted));
-  add(MetricType::Counter, "larder_tenant_no_room_blocks_total",
-      "Blocks of the tenant's puts that nothing might be evicted for.", std::move(no_room));
-}
-
-void AddSsd(const SsdSample& ssd, SampledFamilies& out) {
-  out.Add(MetricType::Counter, "larder_ssd_written_bytes_total",
-          "Bytes written to SSD: frames that came, frames that reclaim kept, catalog, everything.",
-          {{"payload", ssd.payload_bytes_written},
-           {"moved", ssd.moved_bytes_written},
-           {"catalog", ssd.catalog_bytes_written},
-           {"all", ssd.bytes_written}},
-          "kind");
-  out.Add(MetricType::Counter, "larder_moved_blocks_total", "Blocks that moved, or could not.",
-          {{"written", ssd.written_blocks},
-           {"promoted", ssd.promoted_blocks},
-           {"dropped", ssd.dropped_blocks},
-           {"overtaken", ssd.overtaken_blocks},
-           {"refused", ssd.refused_blocks}},
-          "kind");
-  out.Add(MetricType::Counter, "larder_ssd_damaged_frames_total", "Frames on SSD found damaged.",
-          {{"", ssd.damaged_frames}});
-  out.AddGauge("larder_ssd_scrubbed_bytes", "Verified in this pass.", ssd.scrubbed_bytes);
-  out.AddGauge("larder_ssd_waiting_blocks", "Blocks that wait to be written.", ssd.waiting_blocks);
-  out.AddGauge("larder_ssd_health", "0 works, 1 degraded, 2 offline.", ssd.health);
-}
-
-void AddSample(const GaugeSample& sample, SampledFamilies& out) {
-  const auto tier_gauge = [&](const char* name, const char* help, uint64_t TierUsage::*field) {
-    std::vector<std::pair<std::string, double>> values = {
-        {TierName(TierKind::kDram), sample.dram.*field}};
-    if (sample.ssd) values.emplace_back(TierName(TierKind::kSsd), sample.ssd->usage.*field);
-    out.Add(MetricType::Gauge, name, help, std::move(values), "tier");
-  };
-  tier_gauge("larder_tier_budget_bytes", "Hard bound of the tier.", &TierUsage::budget_bytes);
-  tier_gauge("larder_tier_used_bytes", "In use, rounded to pages.", &TierUsage::used_bytes);
-  tier_gauge("larder_tier_blocks", "Blocks, and puts in flight.", &TierUsage::slabs);
-  if (sample.ssd) AddSsd(*sample.ssd, out);
-  out.AddGauge("larder_index_blocks", "Blocks in the index.", sample.blocks);
-  out.AddGauge("larder_index_blocks_max", "Bound of larder_index_blocks.", sample.blocks_max);
-  out.AddGauge("larder_pinned_blocks", "Blocks held by leases or gets.", sample.pinned_blocks);
-  out.AddGauge("larder_leases", "Live leases.", sample.leases);
-  out.AddGauge("larder_spaces", "Registered spaces.", sample.spaces);
-  out.Add(MetricType::Gauge, "larder_streams", "Open streams.",
-          {{"put", sample.put_streams}, {"get", sample.get_streams}}, "kind");
-  out.AddGauge("larder_streams_max", "Bound of the sum of larder_streams.", sample.streams_max);
-  out.AddGauge("larder_ingest_in_flight_bytes", "Reserved by puts that are not whole yet.",
-               sample.ingest_bytes_in_flight);
-  out.AddGauge("larder_ingest_in_flight_bytes_max", "Bound of larder_ingest_in_flight_bytes.",
-               sample.ingest_bytes_max);
-  out.AddGauge("larder_event_watchers", "Open WatchEvents streams.", sample.event_watchers);
-  out.AddGauge("larder_windows", "Open windows of clients.", sample.windows);
-  out.AddGauge("larder_windows_max", "Bound of larder_windows.", sample.windows_max);
-  out.AddGauge("larder_window_bytes", "Clients' memory that is mapped here.", sample.window_bytes);
-  out.AddGauge("larder_window_bytes_max", "Bound of larder_window_bytes.", sample.window_bytes_max);
-  out.AddGauge("larder_draining", "1 while the server drains.", sample.draining ? 1 : 0);
-  AddTenants(sample.tenants, out);
-}
-
-}  // namespace
 
 std::string Metrics::Scrape() {
   SampledFamilies sampled{state_->registry.Collect()};

@@ -46,8 +46,9 @@ enum class RemovalReason : uint8_t {
   kOperator = 2,
   kQuarantined = 3,
   kReplaced = 4,  // by a copy of higher fidelity
+  kLost = 5,      // with the device whose memory held it
 };
-inline constexpr int kRemovalReasons = 5;
+inline constexpr int kRemovalReasons = 6;
 
 // Spaces with series of their own, 14 each. Later ones share the label "other": a fleet with more
 // spaces than this reads sums, and a scrape must stay near a megabyte even with long names.
@@ -69,6 +70,7 @@ struct TenantSample {
 // Fills and budgets, read at scrape time.
 struct GaugeSample {
   TierUsage dram;
+  std::optional<HbmSample> hbm;
   std::optional<SsdSample> ssd;
   uint64_t blocks = 0;
   uint64_t blocks_max = 0;

@@ -22,6 +22,18 @@ struct TierUsage {
   uint64_t slabs = 0;
 };
 
+// The HBM tier and what moves between it and memory; counted since the start.
+struct HbmSample {
+  TierUsage usage;
+  uint64_t moved_blocks = 0;    // to HBM
+  uint64_t brought_blocks = 0;  // back to memory
+  uint64_t dropped_blocks = 0;  // copies in HBM given up, the block staying on SSD
+  uint64_t skipped_blocks = 0;  // used while they moved, or the copy failed
+  uint64_t failed_reads = 0;
+  uint64_t damaged_frames = 0;
+  bool lost = false;  // the device
+};
+
 // The SSD tier and what moves between it and memory; counted since the start.
 struct SsdSample {
   TierUsage usage;

@@ -243,7 +243,7 @@ class CudaArena final : public DeviceArena {
 };
 
 absl::Status Refused(const CudaArenaOptions& options, const std::string& why) {
-  return InvalidField("hbm bytes", std::to_string(options.bytes) + ", refused: " + why,
+  return InvalidField("hbm_bytes", std::to_string(options.bytes) + ", refused: " + why,
                       "a CUDA device with as much memory free, or 0 to run without one");
 }
 

@@ -5,7 +5,7 @@
 namespace larder::server {
 
 absl::StatusOr<std::unique_ptr<DeviceArena>> CreateCudaArena(const CudaArenaOptions& options) {
-  return InvalidField("hbm bytes", std::to_string(options.bytes) + ", in a build without CUDA",
+  return InvalidField("hbm_bytes", std::to_string(options.bytes) + ", in a build without CUDA",
                       "0, or a build with LARDER_CUDA=ON");
 }
 

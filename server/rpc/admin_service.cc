@@ -42,19 +42,40 @@ void FillTenants(const Store& store, v1::StatsResponse* response) {
   }
 }
 
+void FillHbm(Store& store, const BlockStore::Stats& blocks, v1::TierStats* tier) {
+  const TierUsage usage = store.hbm()->usage();
+  const HbmMigrate::Stats moves = store.hbm_migrate()->stats();
+  tier->set_tier(v1::TIER_HBM);
+  tier->set_budget_bytes(usage.budget_bytes);
+  tier->set_used_bytes(usage.used_bytes);
+  tier->set_blocks(blocks.hbm_blocks);
+  tier->set_moved_in_blocks(moves.moved);
+  tier->set_moves_skipped(moves.skipped);
+  tier->set_dropped_blocks(blocks.dropped_hbm);
+  tier->set_damaged_frames(store.hbm_reads()->stats().damaged);
+  tier->set_health(moves.lost ? "offline" : "ok");
+}
+
 void FillTiers(Store& store, const BlockStore::Stats& blocks, v1::StatsResponse* response) {
   const TierUsage usage = store.dram().usage();
   TierTokens hits = store.lookup().hits();
+  if (store.hbm() != nullptr) {
+    v1::TierStats* tier = response->add_tiers();
+    FillHbm(store, blocks, tier);
+    tier->set_hit_tokens(hits[TierKind::kHbm]);
+  }
   v1::TierStats* dram = response->add_tiers();
   dram->set_tier(v1::TIER_DRAM);
   dram->set_budget_bytes(usage.budget_bytes);
   dram->set_used_bytes(usage.used_bytes);
   dram->set_blocks(blocks.memory_blocks);
   dram->set_hit_tokens(hits[TierKind::kDram]);
+  const uint64_t brought = store.hbm() != nullptr ? store.hbm_reads()->stats().brought : 0;
+  dram->set_moved_in_blocks(brought);
   if (store.ssd() == nullptr) return;
 
   const Migrate::Stats moves = store.migrate()->stats();
-  dram->set_moved_in_blocks(moves.promotions);
+  dram->set_moved_in_blocks(brought + moves.promotions);
   dram->set_moves_skipped(moves.promotions_skipped);
   dram->set_dropped_blocks(blocks.dropped_memory);
   const SsdUsage ssd = store.ssd()->usage();

@@ -18,6 +18,10 @@ BlockIndex::BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprin
       ssd_order_(options.with_ssd ? blocks_max : 0, order, {},
                  [](BlockRef) { return uint64_t{0}; }),
       ssd_(options.with_ssd ? blocks_max : 0),
+      hbm_order_(options.with_hbm ? blocks_max : 0, order, {},
+                 [](BlockRef) { return uint64_t{0}; }),
+      hbm_origin_tags_(options.with_hbm ? blocks_max : 0),
+      hbm_usable_(options.with_hbm),
       account_of_(std::move(options.account_of)),
       removals_(kRememberedRemovals) {}
 
@@ -139,7 +143,8 @@ void BlockIndex::Unpin(BlockRef block) {
 
 void BlockIndex::Reconsider(BlockRef block) {
   const Entry& entry = entries_[block];
-  if (entry.in_memory ? MayLeaveMemory(entry) : MayGo(entry)) OrderOf(block).Unpark(block);
+  const bool has_slab = entry.in_memory || entry.in_hbm;
+  if (has_slab ? MayLeaveMemory(entry) : MayGo(entry)) OrderOf(block).Unpark(block);
 }
 
 BlockRef BlockIndex::NewEntry() {
@@ -173,8 +178,9 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
     if (old.on_ssd && old.doomed) ForgetSsd(block);
     old.stale = old.on_ssd;
     if (!old.in_memory) {
-      const uint8_t priority = ssd_order_.priority(block);
-      ssd_order_.Remove(block, std::nullopt);
+      const uint8_t priority = priority_of(block);
+      OrderOf(block).Remove(block, std::nullopt);
+      if (old.in_hbm) ForgetHbm(block);
       order_.Insert(block, key.low, priority, account_of_(slot));
       ++memory_blocks_;
     }
@@ -202,7 +208,7 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
   entry.slab = residency.slab;
   entry.frame_bytes = residency.frame_bytes;
   entry.codec_id = residency.codec_id;
-  entry.fidelity = static_cast<uint8_t>(residency.fidelity) & 0xF;
+  entry.fidelity = static_cast<uint8_t>(residency.fidelity) & kFidelityMask;
   order_.Resized(block, bytes_before);
   SetRetention(block, retention);
   return block;
@@ -239,12 +245,14 @@ BlockRef BlockIndex::RemoveOne(BlockRef block, MissReason reason, bool by_pressu
   removed.by_pressure = by_pressure;
   removed.overtaken = by_pressure && entry.queued;
   if (entry.on_ssd) removed.ssd = ssd_[block].location;
+  removed.lost = entry.in_hbm && hbm_lost_;
   if (!entry.awaited) on_removed_(removed);
   const Fingerprint key = entry.fingerprint;
   if (!entry.awaited) Remember(key, reason);
   if (entry.on_ssd) ForgetSsdSize(block);
   if (entry.in_memory) --memory_blocks_;
   OrderOf(block).Remove(block, by_pressure ? std::optional<uint64_t>(key.low) : std::nullopt);
+  if (entry.in_hbm) ForgetHbm(block);
   table_.Erase(key, block);
   if (const Tick due = NextDue(entry); due != 0) due_.erase({due, block});
 
@@ -323,7 +331,8 @@ size_t BlockIndex::Advance(Tick now, size_t limit) {
 
 Residency BlockIndex::ResidencyOf(BlockRef block) const {
   const Entry& entry = entries_[block];
-  return {entry.slab, entry.frame_bytes, entry.codec_id, static_cast<Fidelity>(entry.fidelity)};
+  return {entry.slab, entry.frame_bytes, entry.codec_id, static_cast<Fidelity>(entry.fidelity),
+          entry.in_hbm != 0};
 }
 
 Removed BlockIndex::RemovedOf(BlockRef block, MissReason reason) const {

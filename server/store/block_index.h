@@ -2,24 +2,26 @@
 // goes next. A pure state machine: no lock, no I/O, no clock (times are ticks that the caller
 // passes). BlockStore puts a mutex around it.
 //
-// A block lies in memory, on SSD, or both. It stands in one order only: that of memory while it is
-// there, else that of SSD, where it arrives as the warmest. So the two orders together are the order
-// of the union: the coldest of memory is warmer than all that is on SSD alone.
+// A block lies in memory or in HBM, and may lie on SSD beside that or alone. It stands in one order
+// only: that of memory while it is there, else that of HBM, else that of SSD, and arrives in the
+// next as its warmest. So the orders together are the order of the union: the coldest of memory is
+// warmer than all that is in HBM, which is warmer than all that is on SSD alone.
 //
 // Invariants
 //   - A block's parent is resident as long as the block is: `children` counts resident children, and
 //     a block with children never goes (tail-first). So priority and recency of a chain protect its
 //     ancestors by structure; nothing needs to be copied up the chain.
-//   - A block that is on SSD too may lose its copy in memory at any time, children or not: it stays
-//     resident.
-//   - A pinned block never goes, and keeps its copy in memory. A doomed block (expired, quarantined, removed by an operator) is a
+//   - A block that is on SSD too may lose its copy in memory or HBM at any time, children or not: it
+//     stays resident. So does one that moves from memory to HBM.
+//   - A pinned block never goes, and keeps its copy in memory; one in HBM keeps that, or moves to
+//     memory, while the device lives. A doomed block (expired, quarantined, removed by an operator) is a
 //     miss from that moment on, and goes as soon as it has neither pins nor children; a new put of its
 //     key revives it in place.
 //   - Blocks are ordered, parked or absent in TenantOrder; a block is parked only while it has pins
 //     or children, or waits to be written to SSD. A tenant is charged with the slabs of its blocks.
 //
-// Memory  48 bytes an entry, 12 of order, 6-13 of hash table; 24 more once it was on SSD. All arrays
-// are lazily committed.
+// Memory  48 bytes an entry, 12 of order, 6-13 of hash table; 24 more once it was on SSD, 16
+// once it was in HBM. All arrays are lazily committed.
 // Cost  O(1) amortised for every operation on a block; Match() pipelines its probes, so that a
 // chain costs its cache misses in parallel. Thread-compatible.
 #pragma once
@@ -29,69 +31,20 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/container/btree_set.h"
 #include "kernels/format/kv_layout.h"
 #include "proto/contract/block_key.h"
-#include "proto/contract/outcomes.h"
 #include "server/base/lazy_array.h"
-#include "server/base/tier_usage.h"
 #include "server/memory/slab_allocator.h"
 #include "server/policy/tenant_order.h"
-#include "server/ssd/ssd_record.h"
 #include "server/store/fingerprint.h"
 #include "server/store/fingerprint_table.h"
+#include "server/store/residency.h"
 
 namespace larder::server {
-
-// Time in units of 100 ms since the server started: 13 years in 32 bits. 0 means "never" where a
-// field is optional.
-using Tick = uint32_t;
-
-// Registered space, dense (SpaceTable).
-using SpaceSlot = uint16_t;
-
-// Where a block's frame lies and what it is: its fastest copy. On SSD when there is no slab.
-struct Residency {
-  SlabRef slab = kNoSlab;
-  uint32_t frame_bytes = 0;
-  uint8_t codec_id = 0;
-  Fidelity fidelity = Fidelity::kUnspecified;
-
-  bool in_memory() const { return slab != kNoSlab; }
-  TierKind tier() const { return in_memory() ? TierKind::kDram : TierKind::kSsd; }
-};
-
-// A block's copy on SSD. 24 bytes.
-struct SsdCopy {
-  SsdLocation location;
-  uint32_t origin_tag = 0;  // of the raw bytes that the frame stands for; 0: not known
-  uint8_t codec_id = 0;
-  uint8_t fidelity = 0;
-};
-static_assert(sizeof(SsdCopy) == 24);
-
-struct RetentionTicks {
-  uint8_t priority = kPriorityDefault;
-  Tick priority_until = 0;
-  Tick expires_at = 0;
-};
-
-// A block that has left the index, or (`stays`) one that lost a copy: the slab and the location that
-// are named are the caller's to free.
-struct Removed {
-  BlockRef block = kNoBlock;
-  Residency residency;
-  SpaceSlot space = 0;
-  uint8_t priority = 0;
-  MissReason reason = MissReason::kEvicted;
-  bool by_pressure = false;
-  bool stays = false;
-  bool overtaken = false;  // it waited to be written to SSD
-  Fingerprint key{};
-  SsdLocation ssd{};
-};
 
 // What room is made for.
 struct Newcomer {
@@ -102,6 +55,7 @@ struct Newcomer {
 
 struct BlockIndexOptions {
   bool with_ssd = false;
+  bool with_hbm = false;
   // Tenants with quotas or reserves (accounts 1, 2, ...), and whose a space is.
   std::vector<TenantLimits> limits;
   std::function<AccountRef(SpaceSlot)> account_of = [](SpaceSlot) { return kSharedAccount; };
@@ -227,6 +181,27 @@ class BlockIndex {
   // that takes nothing more.
   std::vector<BlockRef> DrainOrder();
 
+  // --- Copies in HBM (block_index_hbm.cc) ---
+  bool in_hbm(BlockRef block) const { return entries_[block].in_hbm; }
+  // Of a block in HBM: the tag of its origin (frame_key.h).
+  uint32_t hbm_origin_tag(BlockRef block) const { return hbm_origin_tags_[block]; }
+  size_t hbm_blocks() const { return hbm_blocks_; }
+  // The coldest block that may move from memory to HBM, children or not, none of which costs a tenant
+  // its reserve; kNoBlock when there is none.
+  BlockRef ColdestForHbm();
+  // The block, which is in memory, lies in `slab` of HBM instead. Returns its slab of memory.
+  SlabRef MoveToHbm(BlockRef block, SlabRef slab, uint32_t origin_tag);
+  // The block, which is in HBM, lies in `slab` of memory instead. Returns its slab of HBM.
+  SlabRef MoveToMemory(BlockRef block, SlabRef slab);
+  // Frees HBM of the coldest block there that may leave it and has at most this priority: it loses
+  // that copy when it is on SSD too, and is removed otherwise. False when there is none.
+  bool EvictColdestHbm(uint8_t priority_max = kPriorityMax);
+  // The block's bytes in HBM are of no use: it lies on SSD alone, or becomes a miss with this reason.
+  void DropHbm(BlockRef block, MissReason reason);
+  // The device is gone for good: drops what in [begin, end) was in HBM, but for pinned blocks that
+  // are on SSD too; they are for a later call. No block moves there any more.
+  void LoseHbm(BlockRef begin, BlockRef end);
+
   // Makes a block a miss with this reason from now on.
   void Doom(BlockRef block, MissReason reason);
   // An operator's removal of every block of the space in [begin, end) that is not pinned; with
@@ -274,31 +249,36 @@ class BlockIndex {
     uint32_t rooted : 1;   // known to be on SSD with its ancestors
     SpaceSlot space;
     uint8_t codec_id;
-    uint8_t fidelity : 4;
+    uint8_t fidelity : 3;
     uint8_t live : 1;
     uint8_t doomed : 1;
     uint8_t expired : 1;  // doomed by its TTL; who holds it may still read it
     uint8_t spared : 1;   // stands in spared_
+    uint8_t in_hbm : 1;   // there is the slab then
   };
   static_assert(sizeof(Entry) == 48);
 
   static constexpr uint32_t kPinsMax = (1u << 24) - 1;
   // How many blocks one eviction passes over, so that the lock is held for 100 us at most.
   static constexpr size_t kSparedPerCall = 1024;
+  static constexpr uint8_t kFidelityMask = 0x7;
   // Entries that one call looks at, about 15 us.
   static constexpr BlockRef kSsdScanStep = 4096;
+  static constexpr size_t kParkedParentsMax = size_t{1} << 20;  // 4 MiB
   // What a record costs on SSD beside its frame: header and alignment.
   static constexpr uint64_t kSsdRecordBytes = 256;
 
   bool MayGo(const Entry& entry) const { return entry.pins == 0 && entry.children == 0; }
   bool MayLeaveMemory(const Entry& entry) const {
-    return entry.pins == 0 && (entry.on_ssd || entry.children == 0);
-  }
-  TenantOrder& OrderOf(BlockRef block) {
-    return entries_[block].in_memory ? order_ : ssd_order_;
+    const bool to_hbm = entry.in_memory && hbm_usable_;
+    return entry.pins == 0 && (entry.on_ssd || entry.children == 0 || to_hbm);
   }
   const TenantOrder& OrderOf(BlockRef block) const {
-    return entries_[block].in_memory ? order_ : ssd_order_;
+    if (entries_[block].in_memory) return order_;
+    return entries_[block].in_hbm ? hbm_order_ : ssd_order_;
+  }
+  TenantOrder& OrderOf(BlockRef block) {
+    return const_cast<TenantOrder&>(std::as_const(*this).OrderOf(block));
   }
   // What a frame takes in memory.
   static uint64_t SlabBytes(uint64_t frame_bytes) {
@@ -318,7 +298,13 @@ class BlockIndex {
   bool GiveUpSsdBelow(uint8_t priority);
   // Unparks it if it may go now.
   void Reconsider(BlockRef block);
-  void DropMemory(BlockRef block);
+  // The block, which is on SSD too, loses its copy in memory or HBM.
+  void DropToSsd(BlockRef block);
+  void ForgetHbm(BlockRef block);
+  // Waits to be written to SSD, or for its parent to come back from HBM for that.
+  bool AwaitsSsd(const Entry& entry) const;
+  // Parks an unpinned block that can not leave memory because of its children; HBM would take it.
+  void ParkParent(BlockRef block);
   Removed RemovedOf(BlockRef block, MissReason reason) const;
   // Gives the copy on SSD up: the listener is told to erase it.
   void ForgetSsd(BlockRef block);
@@ -348,6 +334,13 @@ class BlockIndex {
   TenantOrder order_;      // of blocks in memory
   TenantOrder ssd_order_;  // of blocks on SSD alone; limits do not count there
   LazyArray<SsdCopy> ssd_;   // by block; without SSD empty
+  TenantOrder hbm_order_;  // of blocks in HBM; limits do not count there
+  LazyArray<uint32_t> hbm_origin_tags_;  // by block; without HBM empty
+  size_t hbm_blocks_ = 0;
+  // Blocks that ParkParent has parked. What is forgotten here waits until its children have gone.
+  std::deque<BlockRef> parked_parents_;
+  bool hbm_usable_;
+  bool hbm_lost_ = false;
   uint64_t ssd_bytes_ = 0;
   size_t ssd_blocks_ = 0;
   std::deque<BlockRef> spared_;  // from the coldest on; also some that no longer are

@@ -18,11 +18,11 @@ bool BlockIndex::EvictNext(uint8_t priority_max, Coldest coldest) {
     }
     const Entry& entry = entries_[block];
     if (entry.pins == 0 && entry.on_ssd) {
-      DropMemory(block);
+      DropToSsd(block);
       return true;
     }
     if (!MayGo(entry)) {
-      order_.Park(block);
+      ParkParent(block);
     } else if (spare && entry.queued && spared++ < kSparedPerCall) {
       Spare(block);
     } else if (spare && RecallSpared()) {

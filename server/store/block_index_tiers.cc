@@ -29,6 +29,7 @@ void BlockIndex::ForgetSsdSize(BlockRef block) {
 void BlockIndex::ForgetSsd(BlockRef block) {
   Removed removed = RemovedOf(block, MissReason::kNone);
   removed.residency.slab = kNoSlab;
+  removed.residency.in_hbm = false;
   removed.ssd = ssd_[block].location;
   removed.stays = true;
   on_removed_(removed);
@@ -73,30 +74,31 @@ BlockRef BlockIndex::DropSsd(const Fingerprint& key, const SsdLocation& location
     return kNoBlock;
   }
   ForgetSsdSize(block);
-  if (!entries_[block].in_memory) Doom(block, reason);
+  if (!entries_[block].in_memory && !entries_[block].in_hbm) Doom(block, reason);
   return block;
 }
 
-void BlockIndex::DropMemory(BlockRef block) {
+void BlockIndex::DropToSsd(BlockRef block) {
   Entry& entry = entries_[block];
   Removed removed = RemovedOf(block, MissReason::kEvicted);
   removed.by_pressure = removed.stays = true;
   on_removed_(removed);
-  const uint8_t priority = order_.priority(block);
-  order_.Remove(block, std::nullopt);
+  const uint8_t priority = priority_of(block);
+  OrderOf(block).Remove(block, std::nullopt);
+  if (entry.in_memory) --memory_blocks_;
+  if (entry.in_hbm) ForgetHbm(block);
   entry.in_memory = 0;
   entry.slab = kNoSlab;
   entry.frame_bytes = ssd_[block].location.frame_bytes;
   entry.codec_id = ssd_[block].codec_id;
-  entry.fidelity = ssd_[block].fidelity & 0xF;
+  entry.fidelity = ssd_[block].fidelity & kFidelityMask;
   entry.stale = 0;
   ssd_order_.Insert(block, entry.fingerprint.low, priority);
-  --memory_blocks_;
 }
 
 void BlockIndex::AddMemory(BlockRef block, SlabRef slab) {
   Entry& entry = entries_[block];
-  LARDER_CHECK(entry.live && !entry.in_memory && entry.on_ssd);
+  LARDER_CHECK(entry.live && !entry.in_memory && !entry.in_hbm && entry.on_ssd);
   const uint8_t priority = ssd_order_.priority(block);
   ssd_order_.Remove(block, std::nullopt);
   entry.in_memory = 1;
@@ -125,7 +127,10 @@ bool BlockIndex::Restore(const Restored& restored) {
   BlockRef block = FindAny(restored.key);
   if (block != kNoBlock && !entries_[block].awaited) {
     // Visited again: the last visit counts. What was put meanwhile is newer than both.
-    if (!live(block) || !entries_[block].on_ssd || entries_[block].in_memory) return false;
+    if (!live(block) || !entries_[block].on_ssd || entries_[block].in_memory ||
+        entries_[block].in_hbm) {
+      return false;
+    }
     ForgetSsdSize(block);
     AddSsd(block, restored.copy);
     return false;
@@ -144,7 +149,7 @@ bool BlockIndex::Restore(const Restored& restored) {
   entry.doomed = entry.awaited = 0;
   entry.frame_bytes = restored.copy.location.frame_bytes;
   entry.codec_id = restored.copy.codec_id;
-  entry.fidelity = restored.copy.fidelity & 0xF;
+  entry.fidelity = restored.copy.fidelity & kFidelityMask;
   entry.slab = kNoSlab;
   AddSsd(block, restored.copy);
   SetRetention(block, restored.retention);

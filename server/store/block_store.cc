@@ -28,6 +28,7 @@ BlockStore::BlockStore(const Options& options)
       index_(options.blocks_max, options.order, Fingerprinter(options.fingerprint_secret),
              [this](const Removed& removed) { OnRemoved(removed); },
              {.with_ssd = options.ssd != nullptr,
+              .with_hbm = options.hbm != nullptr,
               .limits = options.tenants.limits(),
               .account_of =
                   [&spaces = options.spaces](SpaceSlot slot) { return spaces.at(slot).account; }}),
@@ -100,6 +101,24 @@ std::variant<PinnedFrame, MissReason> BlockStore::PinFrame(const SpaceEntry& spa
     frame.pin = PinSet(this, {block});
     frame.residency = index_.ResidencyOf(block);
   }
+  return Located(space, hash, std::move(frame));
+}
+
+std::variant<PinnedFrame, MissReason> BlockStore::PinnedAgain(const SpaceEntry& space,
+                                                              const PrefixHash& hash,
+                                                              PinSet block) {
+  PinnedFrame frame;
+  frame.pin = std::move(block);
+  {
+    MutexLock lock(mutex_);
+    frame.residency = index_.ResidencyOf(frame.pin.blocks()[0]);
+  }
+  return Located(space, hash, std::move(frame));
+}
+
+std::variant<PinnedFrame, MissReason> BlockStore::Located(const SpaceEntry& space,
+                                                          const PrefixHash& hash,
+                                                          PinnedFrame frame) {
   if (!frame.residency.in_memory()) return frame;
   if (!SameKey(space, hash, frame.residency)) {
     Quarantine(space, hash, frame, "the frame's header does not carry the key it is indexed under");
@@ -155,8 +174,9 @@ bool BlockStore::DiffersLocked(const Candidate& candidate, BlockRef block,
   const Residency residency = index_.ResidencyOf(block);
   const Checksum128 origin = OriginOf(header, IsRaw(candidate.frame));
   if (!residency.in_memory()) {
-    // The frame is on SSD, and a put does not wait for a read: what is known of it is a tag.
-    const uint32_t resident_tag = index_.ssd_of(block).origin_tag;
+    // A put does not wait for a read from SSD or HBM: what is known of the frame is a tag.
+    const uint32_t resident_tag = residency.in_hbm ? index_.hbm_origin_tag(block)
+                                                   : index_.ssd_of(block).origin_tag;
     return resident_tag != 0 && OriginTag(origin) != 0 && resident_tag != OriginTag(origin);
   }
   const FrameHeader resident = HeaderOf(residency);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,6 +31,7 @@
 #include "server/store/space_table.h"
 #include "server/store/tenant_accounts.h"
 #include "server/store/write_queue.h"
+#include "server/tier/device_tier.h"
 #include "server/tier/tier.h"
 
 namespace larder::server {
@@ -69,7 +71,7 @@ class PinSet {
 // One block's frame, readable as long as this lives. Move-only.
 struct PinnedFrame {
   PinSet pin;
-  ByteSpans spans;  // frame_bytes in all; none while the frame is only on SSD
+  ByteSpans spans;  // frame_bytes in all; none while the frame is not in memory
   Residency residency;
   std::shared_ptr<const SsdFrame> staged;  // the spans' memory when it is no slab
 };
@@ -98,8 +100,9 @@ class BlockStore {
     QuarantineList& quarantine;
     Metrics& metrics;
     const TenantAccounts& tenants;
-    SsdFrames* ssd = nullptr;  // none: memory is all there is
+    SsdFrames* ssd = nullptr;  // none, and no `hbm`: memory is all there is
     SsdAdmission admission = SsdAdmission::kAll;
+    DeviceTier* hbm = nullptr;
   };
   explicit BlockStore(const Options& options);
 
@@ -114,12 +117,16 @@ class BlockStore {
                     Fidelity fidelity_min, bool pin);
 
   // A block's frame after comparing the whole key in its header, or why there is none. A block that
-  // is on SSD alone is pinned without its frame: residency.in_memory() is false.
+  // is not in memory is pinned without its frame: residency.in_memory() is false.
   std::variant<PinnedFrame, MissReason> PinFrame(const SpaceEntry& space, const PrefixHash& hash,
                                                  Fidelity fidelity_min);
 
   // A pin on a live block without reading it; empty when absent.
   PinSet PinBlock(const SpaceEntry& space, const PrefixHash& hash);
+
+  // What PinFrame would answer now of a block that it has pinned: where its frame lies may have changed.
+  std::variant<PinnedFrame, MissReason> PinnedAgain(const SpaceEntry& space, const PrefixHash& hash,
+                                                    PinSet block);
 
   // Another pin on a pinned block.
   PinSet PinAgain(const PinSet& block);
@@ -192,7 +199,7 @@ class BlockStore {
   };
   // `block` and those of its ancestors that must be written before it, head first; empty when it is
   // on SSD, or can not go there. At most `limit`: the first ones.
-  std::vector<BlockRef> UnwrittenChain(BlockRef block, size_t limit) const;
+  std::vector<BlockRef> UnwrittenChain(BlockRef block, size_t limit);
   // A block that was taken from the write queue.
   void Dequeued(BlockRef block);
   // nullopt when the block is gone, written or being written.
@@ -219,6 +226,42 @@ class BlockStore {
   void QuarantineSsd(const SpaceEntry& space, const PrefixHash& hash, const PinSet& block,
                      const SsdLocation& location, std::string_view reason);
 
+  // --- Copies in HBM (block_store_hbm.cc) ---
+  // A block on its way from memory to HBM. Its frame stays where it is until EndHbmMove.
+  struct HbmMove {
+    PinSet pin;
+    ByteSpans spans;
+    SlabRef slab = kNoSlab;  // of HBM
+    uint32_t origin_tag = 0;
+  };
+  // Takes the coldest block of memory and makes room for it in HBM, where colder ones go, lowest
+  // priority first. nullopt when nothing may move, or what is in HBM is held or of higher priority.
+  std::optional<HbmMove> BeginHbmMove();
+  // The copy has ended. False when the block stays in memory: the copy failed, or it was used meanwhile.
+  bool EndHbmMove(HbmMove move, bool copied);
+
+  struct HbmPlace {
+    SlabRef slab = kNoSlab;
+    uint32_t frame_bytes = 0;
+    uint8_t priority = 0;
+    const SpaceEntry* space = nullptr;
+  };
+  // Where a pinned block lies in HBM. Only whoever brings it back (HbmReads: one at a time) may rely on
+  // it staying there.
+  std::optional<HbmPlace> HbmPlaceOf(const PinSet& block) const;
+  // The frame of a pinned block in HBM was copied to `slab` of memory, where it is from now on. False,
+  // and nothing changes, when the header there does not carry the block's key.
+  bool BringBack(const PinSet& block, SlabHandle slab);
+  // A pinned block's frame in HBM is damaged: as Quarantine, but a copy on SSD serves on.
+  void QuarantineHbm(const SpaceEntry& space, const PrefixHash& hash, const PinSet& block,
+                     std::string_view reason);
+  // Whether a pinned block has a copy of at least this fidelity on SSD.
+  bool SsdServes(const PinSet& block, Fidelity fidelity) const;
+  // A block that should be in memory, because its descendants wait for it to be written to SSD; pinned.
+  std::optional<PinSet> NextWantedFromHbm();
+  // The device is lost: what was there alone becomes a miss. O(blocks), a slice at a time under the lock.
+  void LoseHbm();
+
   // A block that a restart found; false when it is not taken.
   bool Restore(const SsdEntry& entry);
   // After the last one: what has lost its ancestors goes.
@@ -229,7 +272,9 @@ class BlockStore {
     uint64_t memory_blocks = 0;
     uint64_t ssd_blocks = 0;
     uint64_t ssd_bytes = 0;        // of frames and their records
+    uint64_t hbm_blocks = 0;
     uint64_t dropped_memory = 0;   // copies in memory given up for room, the block being on SSD
+    uint64_t dropped_hbm = 0;      // as dropped_memory
     uint64_t overtaken = 0;        // evicted by pressure while they waited to be written to SSD
     uint64_t restored = 0;
     uint64_t blocks_max = 0;
@@ -253,6 +298,9 @@ class BlockStore {
   void Unpin(std::span<const BlockRef> blocks);
   FrameHeader HeaderOf(const Residency& residency) const;
   bool SameKey(const SpaceEntry& space, const PrefixHash& hash, const Residency& residency) const;
+  // Gives a pinned frame in memory its spans.
+  std::variant<PinnedFrame, MissReason> Located(const SpaceEntry& space, const PrefixHash& hash,
+                                                PinnedFrame frame);
   // Whether the candidate stands for other bytes than the resident block.
   bool DiffersLocked(const Candidate& candidate, BlockRef block, Fidelity fidelity) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -274,6 +322,8 @@ class BlockStore {
   uint64_t removed_[kRemovalReasons] ABSL_GUARDED_BY(mutex_) = {};
   std::vector<TenantUsage> tenants_ ABSL_GUARDED_BY(mutex_);  // used_bytes is the index's to tell
   uint64_t dropped_memory_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t dropped_hbm_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<BlockRef> wanted_from_hbm_ ABSL_GUARDED_BY(mutex_);
   uint64_t overtaken_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t restored_ ABSL_GUARDED_BY(mutex_) = 0;
   WriteQueue write_queue_;

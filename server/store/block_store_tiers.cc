@@ -15,8 +15,10 @@ namespace {
 
 constexpr auto kTick = std::chrono::milliseconds(100);
 constexpr BlockRef kScanStep = 16'384;  // entries looked at under one lock, about 50 us
+constexpr size_t kWantedFromHbmMax = 1024;  // a hint: whoever waits asks again
 
 RemovalReason RemovalReasonOf(const Removed& removed) {
+  if (removed.lost) return RemovalReason::kLost;
   if (removed.by_pressure) return RemovalReason::kPressure;
   if (removed.reason == MissReason::kNone) return RemovalReason::kReplaced;
   if (removed.reason == MissReason::kExpired) return RemovalReason::kExpired;
@@ -60,15 +62,16 @@ void BlockStore::OnRemoved(const Removed& removed) {
     options_.metrics.CountRemoval(reason, removed.priority);
     space.blocks.fetch_sub(1, std::memory_order_relaxed);
     space.stored_bytes.fetch_sub(removed.residency.frame_bytes, std::memory_order_relaxed);
-    // Of a block on SSD alone only the tier knows the hash: a watcher's view keeps it, which costs
-    // it a miss.
+    // Of a block that is not in memory only its tier knows the hash: a watcher's view keeps it, which
+    // costs it a miss.
     if (options_.events.watched() && removed.residency.in_memory()) {
       const FrameHeader header = HeaderOf(removed.residency);
       options_.events.Record(EventKind::kRemoved, space.id, HashOf(header), ParentOf(header));
     }
   } else if (removed.by_pressure) {
-    ++dropped_memory_;
+    ++(removed.residency.in_hbm ? dropped_hbm_ : dropped_memory_);
   }
+  if (removed.residency.in_hbm) options_.hbm->Free(removed.residency.slab);
   if (removed.residency.in_memory()) options_.dram.Free(removed.residency.slab);
   if (removed.ssd) options_.ssd->Erase(SsdKeyOf(removed.key, removed.space), removed.ssd);
 }
@@ -91,6 +94,7 @@ std::optional<BlockStore::SsdPlace> BlockStore::SsdPlaceOf(const PinSet& block) 
 bool BlockStore::Promote(BlockRef block, const SsdLocation& from, SlabHandle slab) {
   MutexLock lock(mutex_);
   if (!index_.present(block) || !index_.live(block) || index_.in_memory(block)) return false;
+  if (index_.in_hbm(block)) return false;
   if (!index_.on_ssd(block) || !(index_.ssd_of(block).location == from)) return false;
   index_.AddMemory(block, slab.Detach());
   return true;
@@ -101,14 +105,20 @@ uint8_t BlockStore::PriorityOf(BlockRef block) const {
   return index_.present(block) ? index_.priority_of(block) : 0;
 }
 
-std::vector<BlockRef> BlockStore::UnwrittenChain(BlockRef block, size_t limit) const {
+std::vector<BlockRef> BlockStore::UnwrittenChain(BlockRef block, size_t limit) {
   std::vector<BlockRef> chain;
   MutexLock lock(mutex_);
   if (!index_.present(block)) return {};
   for (; block != kNoBlock && !index_.on_ssd(block) && !index_.writing(block);
        block = index_.parent_of(block)) {
     // Without an ancestor on SSD it would be found by no restart.
-    if (!index_.WantsSsd(block)) return {};
+    if (!index_.WantsSsd(block)) {
+      // From there nothing is written: it has to come back first.
+      if (index_.in_hbm(block) && wanted_from_hbm_.size() < kWantedFromHbmMax) {
+        wanted_from_hbm_.push_back(block);
+      }
+      return {};
+    }
     chain.push_back(block);
   }
   // A lesser copy is there, the better one is not.

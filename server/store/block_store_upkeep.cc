@@ -117,7 +117,9 @@ BlockStore::Stats BlockStore::stats() const {
   stats.memory_blocks = index_.memory_blocks();
   stats.ssd_blocks = index_.ssd_blocks();
   stats.ssd_bytes = index_.ssd_bytes();
+  stats.hbm_blocks = index_.hbm_blocks();
   stats.dropped_memory = dropped_memory_;
+  stats.dropped_hbm = dropped_hbm_;
   stats.overtaken = overtaken_;
   stats.restored = restored_;
   stats.blocks_max = index_.blocks_max();

@@ -7,36 +7,9 @@
 #include "kernels/format/frame.h"
 #include "server/base/check.h"
 #include "server/base/mutex.h"
+#include "server/store/frame_verify.h"
 
 namespace larder::server {
-namespace {
-
-FrameFault Verify(const PinnedFrame& frame) {
-  std::vector<std::byte> region;
-  uint32_t header_bytes = 0;
-  FrameFault fault = FrameView::HeaderBytes(frame.spans[0], &header_bytes);
-  if (fault != FrameFault::kNone) return fault;
-  for (const auto span : frame.spans) {
-    const size_t step = std::min(span.size(), header_bytes - region.size());
-    region.insert(region.end(), span.begin(), span.begin() + step);
-  }
-  FrameView view;
-  fault = FrameView::Parse(region, &view);
-  if (fault != FrameFault::kNone) return fault;
-
-  FrameVerifier verifier(view);
-  size_t skip = header_bytes;
-  for (const auto span : frame.spans) {
-    const size_t skipped = std::min(skip, span.size());
-    skip -= skipped;
-    fault = verifier.Update(span.subspan(skipped));
-    if (fault != FrameFault::kNone) return fault;
-  }
-  return verifier.Finish();
-}
-
-}  // namespace
-
 FetchSession::FetchSession(const FetchParts& parts, const SpaceEntry& space,
                            std::vector<PrefixHash> hashes, const Options& options)
     : parts_(parts), space_(space), hashes_(std::move(hashes)), options_(options) {}
@@ -48,10 +21,10 @@ FetchAnswer FetchSession::Find(const PrefixHash& hash) {
     return MissReason::kOverDeadline;
   }
   auto found = parts_.blocks.PinFrame(space_, hash, options_.fidelity_min);
-  // What is on SSD is verified by the read.
+  // What is on SSD or in HBM is verified by the read.
   auto* frame = std::get_if<PinnedFrame>(&found);
   if (frame != nullptr && frame->residency.in_memory() && options_.verify) {
-    const FrameFault fault = Verify(*frame);
+    const FrameFault fault = VerifyFrame(frame->spans);
     if (fault != FrameFault::kNone) {
       parts_.blocks.Quarantine(space_, hash, *frame, FrameFaultText(fault));
       found = MissReason::kQuarantined;
@@ -105,8 +78,12 @@ void FetchSession::Begin(const PrefixHash& hash, FetchAnswer found) {
   ahead->bytes = frame.residency.frame_bytes;
   ahead_bytes_ += ahead->bytes;
   // The session may be gone by then: the block's own record is not.
-  parts_.ssd_reads->Read(space_, hash, std::move(frame), options_.deadline,
-                         [ahead](FetchAnswer answer) { ahead->Answered(std::move(answer)); });
+  const auto answered = [ahead](FetchAnswer answer) { ahead->Answered(std::move(answer)); };
+  if (frame.residency.in_hbm) {
+    parts_.hbm_reads->Read(space_, hash, std::move(frame), options_.deadline, answered);
+  } else {
+    parts_.ssd_reads->Read(space_, hash, std::move(frame), options_.deadline, answered);
+  }
 }
 
 void FetchSession::ReadAhead() {

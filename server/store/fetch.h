@@ -19,6 +19,7 @@
 #include "server/base/clock.h"
 #include "server/base/metrics.h"
 #include "server/store/block_store.h"
+#include "server/store/hbm_reads.h"
 #include "server/store/ssd_reads.h"
 
 namespace larder::server {
@@ -30,6 +31,7 @@ struct FetchParts {
   const Clock& clock;
   Metrics& metrics;
   SsdReads* ssd_reads = nullptr;  // none: no block is on SSD
+  HbmReads* hbm_reads = nullptr;  // none: no block is in HBM
 };
 
 // Confined to its caller: one call of Next at a time, the next one after `ready` was called. The
@@ -45,7 +47,7 @@ class FetchSession {
     TimePoint deadline = TimePoint::max();
   };
   static constexpr auto kAnswerMargin = SsdReads::kAnswerMargin;
-  // Once a block must be read from SSD, as many more are begun with it: enough for a device to work
+  // Once a block must be read from SSD or HBM, as many more are begun with it: enough for a device to work
   // in parallel, and little beside the staging memory of all gets.
   static constexpr size_t kReadAheadBlocks = 8;
   static constexpr uint64_t kReadAheadBytes = uint64_t{16} << 20;

@@ -18,6 +18,8 @@
 #include "server/store/block_store.h"
 #include "server/store/event_log.h"
 #include "server/store/fetch.h"
+#include "server/store/hbm_migrate.h"
+#include "server/store/hbm_reads.h"
 #include "server/store/ingest.h"
 #include "server/store/lease_table.h"
 #include "server/store/lookup.h"
@@ -37,13 +39,19 @@ struct SsdParts {
   std::function<void(SsdOwner&)> start;
 };
 
-// Thread-safe. `dram`, `clock` and `metrics` must outlive it. With an SSD tier it begins with what
+// The tiers that a store moves blocks between.
+struct StoreTiers {
+  Tier& dram;
+  const SsdParts* ssd = nullptr;
+  DeviceTier* hbm = nullptr;
+};
+
+// Thread-safe. The tiers, `clock` and `metrics` must outlive it. With an SSD tier it begins with what
 // survived there (migrate()->recovered() says whether that could be read). Before that tier goes,
-// StopMigrate; before the store goes, the tier.
+// StopMigrate; before the store goes, the tier. StopMigrate also before the HBM tier's arena goes.
 class Store {
  public:
-  Store(const Config& config, Tier& dram, const Clock& clock, Metrics& metrics,
-        const SsdParts* ssd = nullptr);
+  Store(const Config& config, const StoreTiers& tiers, const Clock& clock, Metrics& metrics);
 
   SpaceTable& spaces() { return spaces_; }
   BlockStore& blocks() { return blocks_; }
@@ -58,6 +66,10 @@ class Store {
   // nullptr without an SSD tier.
   SsdFrames* ssd() { return ssd_; }
   Migrate* migrate() { return migrate_ ? &*migrate_ : nullptr; }
+  // All three, or none without an HBM tier.
+  DeviceTier* hbm() { return hbm_; }
+  HbmMigrate* hbm_migrate() { return hbm_migrate_ ? &*hbm_migrate_ : nullptr; }
+  HbmReads* hbm_reads() { return hbm_reads_ ? &*hbm_reads_ : nullptr; }
 
   IngestSession OpenIngest(const SpaceEntry& space, uint32_t count) {
     return IngestSession({blocks_, ingest_budget_, coders_, metrics_, migrate()}, space, count);
@@ -65,8 +77,9 @@ class Store {
 
   FetchSession OpenFetch(const SpaceEntry& space, std::vector<PrefixHash> hashes,
                          const FetchSession::Options& options) {
-    return FetchSession({blocks_, draining_, clock_, metrics_, reads_ ? &*reads_ : nullptr}, space,
-                        std::move(hashes), options);
+    return FetchSession(
+        {blocks_, draining_, clock_, metrics_, reads_ ? &*reads_ : nullptr, hbm_reads()}, space,
+        std::move(hashes), options);
   }
 
   // Admission ends; what runs goes on. Never undone.
@@ -77,6 +90,7 @@ class Store {
   // Returns how many blocks that was.
   uint64_t DemoteAll(TimePoint deadline) { return migrate_ ? migrate_->Drain(deadline) : 0; }
   void StopMigrate() {
+    if (hbm_migrate_) hbm_migrate_->Stop();
     if (migrate_) migrate_->Stop();
   }
 
@@ -87,6 +101,9 @@ class Store {
   }
 
  private:
+  void BeginSsd(const Config& config, const SsdParts& ssd);
+  void BeginHbm(const Config& config);
+
   Tier& dram_;
   const Clock& clock_;
   Metrics& metrics_;
@@ -97,13 +114,16 @@ class Store {
   EventLog events_;
   QuarantineList quarantine_;
   SsdFrames* const ssd_;
+  DeviceTier* const hbm_;
+  std::atomic<bool> draining_{false};
   BlockStore blocks_;
   std::optional<Migrate> migrate_;
   std::optional<SsdReads> reads_;
+  std::optional<HbmReads> hbm_reads_;
+  std::optional<HbmMigrate> hbm_migrate_;
   LeaseTable leases_;  // after blocks_: leases hold pins
   ByteBudget ingest_budget_;
   Lookup lookup_;
-  std::atomic<bool> draining_{false};
 };
 
 }  // namespace larder::server

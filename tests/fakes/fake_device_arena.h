@@ -37,6 +37,11 @@ class FakeDeviceArena final : public DeviceArena {
   }
   // The next `count` copies fail, the device stays.
   void FailNext(int count) { to_fail_.store(count); }
+  // One bit of every 64 bytes turns.
+  void Damage() {
+    MutexLock lock(mutex_);
+    for (size_t at = 0; at < memory_.size(); at += 64) memory_[at] ^= std::byte{1};
+  }
   void Lose() {
     MutexLock lock(mutex_);
     lost_ = true;

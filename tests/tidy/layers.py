@@ -38,7 +38,7 @@ DEPENDENCIES = {
              r'server/(rpc/|server\.|main\.cc$)|client/|proto/contract/grpc_'),
     'Protobuf': (r'google/protobuf/|.*\.pb\.h$',
                  r'server/(rpc/|server\.|main\.cc$)|client/|proto/contract/(grpc_|convert)'),
-    'prometheus-cpp': (r'prometheus/', r'server/base/metrics\.'),
+    'prometheus-cpp': (r'prometheus/', r'server/base/metrics(_sampled)?\.'),
     'UCX': (r'uc[pst]/', r'(.*/)?ucx_[^/]*$'),
     'RocksDB': (r'rocksdb/', r'server/ssd/'),
     'CUDA': (r'cuda|cooperative_groups|cub/', r'.*\.cuh?$|.*/cuda_status\.h$|server/memory/cuda_arena\.'),

@@ -55,6 +55,7 @@ Config UnusualConfig() {
           .dram_bytes = (uint64_t{3} << 30) / 2 + 1,
           .dram_huge_pages = true,
           .policy = PolicyKind::kS3Fifo,
+          .hbm_bytes = uint64_t{16} << 20,
           .ssd_path = "one,two/three",
           .ssd_bytes = uint64_t{3} << 40,
           .ssd_second_use = true,
@@ -112,6 +113,8 @@ TEST(ConfigTest, HasAFlagForEveryField) {
                                  "true",
                                  "--policy",
                                  "s3fifo",
+                                 "--hbm-bytes",
+                                 "16MiB",
                                  "--ssd-path=one,two/three",
                                  "--ssd-bytes=3TiB",
                                  "--ssd-admission=second_use",
@@ -189,6 +192,8 @@ TEST(ConfigTest, AcceptsEveryBoundAndRefusesTheNext) {
   };
   for (const Case& c : std::vector<Case>{
            {"dram_bytes", "16777215", "16MiB", "511GiB", "548682072065"},
+           {"hbm_bytes", "16777215", "16MiB", "511GiB", "548682072065"},
+           {"hbm_bytes", "1", "0", "0", "16777215"},
            {"ssd_bytes", "16777215", "16MiB", "1024TiB", "1125899906842625"},
            {"ssd_staging_bytes", "1048575", "1MiB", "511GiB", "548682072065"},
            {"streams_max", "0", "1", "16384", "16385"},

@@ -12,7 +12,7 @@ namespace {
 TEST(CudaArenaTest, SaysWhatIsMissingInsteadOfFailing) {
   const auto arena = CreateCudaArena({.bytes = uint64_t{1} << 50});  // more than any device has
   ASSERT_EQ(arena.status().code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_NE(std::string(arena.status().message()).find("hbm bytes"), std::string::npos);
+  EXPECT_NE(std::string(arena.status().message()).find("hbm_bytes"), std::string::npos);
   EXPECT_EQ(CreateCudaArena({.bytes = 0}).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_GE(CudaDeviceCount(), 0);
 }

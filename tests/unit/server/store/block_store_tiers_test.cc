@@ -74,7 +74,7 @@ TEST_F(RestartTest, BlocksOfSpacesThatNobodyRegisteredAreKept) {
   FakeTier dram(uint64_t{1} << 20);
   Config config;
   config.dram_bytes = uint64_t{1} << 20;
-  Store store(config, dram, clock, metrics, &parts);
+  Store store(config, {dram, &parts}, clock, metrics);
   EXPECT_EQ(store.blocks().stats().ssd_blocks, 3u);
   EXPECT_TRUE(store.spaces().All().empty());
   const SpaceEntry* space = store.spaces().Register("default", TestManifest()).value()[0];

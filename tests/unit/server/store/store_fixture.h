@@ -73,8 +73,9 @@ class StoreFixture : public ::testing::Test {
 
   explicit StoreFixture(Config config = {})
       : StoreFixture(config, kBlocks * kFrameGranules * kGranuleBytes) {}
-  StoreFixture(Config config, uint64_t tier_bytes, const SsdParts* ssd = nullptr)
-      : tier(tier_bytes), store(Resized(config, tier_bytes), tier, clock, metrics, ssd) {
+  StoreFixture(Config config, uint64_t tier_bytes, const SsdParts* ssd = nullptr,
+               DeviceTier* hbm = nullptr)
+      : tier(tier_bytes), store(Resized(config, tier_bytes), {tier, ssd, hbm}, clock, metrics) {
     space = store.spaces().Register("default", TestManifest()).value()[0];
   }
   ~StoreFixture() override {

@@ -52,8 +52,9 @@ void KeepCallbackThreads() {
     const auto* const channel =
         new std::shared_ptr<grpc::Channel>(grpc::CreateChannel("", /*creds=*/nullptr));
     auto* const call = new Call;
-    v1::Cache::NewStub(*channel)->async()->Capabilities(
-        &call->context, &call->request, &call->response, [call](const grpc::Status&) { delete call; });
+    const auto done = [call](const grpc::Status&) { delete call; };
+    v1::Cache::NewStub(*channel)->async()->Capabilities(&call->context, &call->request,
+                                                        &call->response, done);
     return channel;
   }();
 }

@@ -67,7 +67,7 @@ def write_trace(path, chains):
 def fill(server, trace, blocks):
     """Seconds until `blocks` blocks are on SSD."""
     begin = time.monotonic()
-    server.replay(trace, "--concurrency", "2")
+    server.replay(trace, "--concurrency", "4", "--durability", "ssd")  # so that none is evicted before it is down
     while time.monotonic() < begin + 900:
         ssd = server.ssd()
         if int(ssd["blocks"]) >= blocks:

@@ -136,6 +136,11 @@ class Harness {
       return nullptr;
     }
     auto life = CrashLife::Open(world_, address_);
+    // On a starved machine a connection may take longer than gRPC gives it; the calls do not retry.
+    for (const auto until = steady_clock::now() + kStartWithin;
+         !life.ok() && steady_clock::now() < until; life = CrashLife::Open(world_, address_)) {
+      std::this_thread::sleep_for(milliseconds(50));
+    }
     if (!life.ok()) {
       world_.violations.Report("no client could begin: " + std::string(life.status().ToString()));
       return nullptr;

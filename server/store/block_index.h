@@ -301,7 +301,7 @@ class BlockIndex {
   // The block, which is on SSD too, loses its copy in memory or HBM.
   void DropToSsd(BlockRef block);
   void ForgetHbm(BlockRef block);
-  // Waits to be written to SSD, or for its parent to come back from HBM for that.
+  // Waits to be written to SSD, or for its parent to be.
   bool AwaitsSsd(const Entry& entry) const;
   // Parks an unpinned block that can not leave memory because of its children; HBM would take it.
   void ParkParent(BlockRef block);
@@ -309,7 +309,8 @@ class BlockIndex {
   // Gives the copy on SSD up: the listener is told to erase it.
   void ForgetSsd(BlockRef block);
   void ForgetSsdSize(BlockRef block);
-  BlockRef AwaitParent(const Fingerprint& key, SpaceSlot space);
+  // An entry of an absent key that stands for a block still to be restored; kNoBlock when full.
+  BlockRef InsertAwaited(const Fingerprint& key, SpaceSlot space);
   BlockRef FindAny(const Fingerprint& key) const;
   MissReason ReasonOfAbsent(const Fingerprint& key) const;
   MissReason MissOf(BlockRef block, const Fingerprint& key, Fidelity fidelity_min) const;

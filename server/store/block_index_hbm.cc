@@ -21,9 +21,7 @@ void BlockIndex::ParkParent(BlockRef block) {
 
 bool BlockIndex::AwaitsSsd(const Entry& entry) const {
   if (entry.queued) return true;
-  if (entry.parent == kNoBlock || ssd_.capacity() == 0) return false;
-  const Entry& parent = entries_[entry.parent];
-  return parent.in_hbm && !parent.on_ssd;
+  return entry.parent != kNoBlock && ssd_.capacity() > 0 && !entries_[entry.parent].on_ssd;
 }
 
 BlockRef BlockIndex::ColdestForHbm() {

@@ -107,9 +107,7 @@ void BlockIndex::AddMemory(BlockRef block, SlabRef slab) {
   ++memory_blocks_;
 }
 
-BlockRef BlockIndex::AwaitParent(const Fingerprint& key, SpaceSlot space) {
-  const BlockRef known = FindAny(key);
-  if (known != kNoBlock) return known;
+BlockRef BlockIndex::InsertAwaited(const Fingerprint& key, SpaceSlot space) {
   const BlockRef block = NewEntry();
   if (block == kNoBlock) return kNoBlock;
   Entry& entry = entries_[block];
@@ -136,11 +134,14 @@ bool BlockIndex::Restore(const Restored& restored) {
     return false;
   }
   if (restored.has_parent && restored.parent == restored.key) return false;
-  const BlockRef parent =
-      restored.has_parent ? AwaitParent(restored.parent, restored.space) : kNoBlock;
-  if (restored.has_parent && parent == kNoBlock) return false;
+  BlockRef parent = kNoBlock;
+  if (restored.has_parent) {
+    parent = FindAny(restored.parent);
+    if (parent == kNoBlock) parent = InsertAwaited(restored.parent, restored.space);
+    if (parent == kNoBlock) return false;
+  }
   if (block == kNoBlock) {
-    block = AwaitParent(restored.key, restored.space);
+    block = InsertAwaited(restored.key, restored.space);
     if (block == kNoBlock) return false;
   }
   Entry& entry = entries_[block];

@@ -258,13 +258,10 @@ TEST_F(HbmOverSsdTest, ABlockComesBackWhenItsDescendantsWaitForIt) {
   ASSERT_EQ(Put(100, 1), PutOutcome::kStored);
   ssd.FailAppends(absl::OkStatus());
   EXPECT_TRUE(AllWritten(1));
+  // Nobody gets it.
   EXPECT_TRUE(Eventually([&] {
     clock.Advance(std::chrono::milliseconds(50));
-    std::string parent;
-    for (const SsdEntry& entry : ssd.Entries()) {
-      if (!entry.record.parent.empty()) parent = entry.record.parent;
-    }
-    return !parent.empty() && ssd.Find(parent).value().has_value();
+    return store.hbm_reads()->stats().brought > 0;
   }));
 }
 
@@ -297,20 +294,23 @@ TEST_F(HbmMigrateTest, NeverGivesOtherBytesUnderLoadAndFaults) {
     });
   }
   std::mt19937_64 random(seed + 99);
-  for (int round = 0; round < kRounds; ++round) {
+  const auto disturb = [&] {
     if (random() % 16 == 0) device().FailNext(1 + random() % 3);
     if (random() % 8 == 0) device().Hold();
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
     clock.Advance(std::chrono::milliseconds(20));
     if (random() % 2 == 0) device().Release();
-    if (round == kRounds - 20) device().Lose();
-  }
+  };
+  // On a busy machine it takes longer to do enough.
+  const auto enough = [&] { return hits.load() > 50 && store.hbm_migrate()->stats().moved > 10; };
+  for (int round = 0; round < kRounds || (round < 50 * kRounds && !enough()); ++round) disturb();
+  device().Lose();
+  for (int round = 0; round < 20; ++round) disturb();
   ended.store(true);
   device().Release();
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(wrong.load(), 0u);
-  EXPECT_GT(hits.load(), 50u);
-  EXPECT_GT(store.hbm_migrate()->stats().moved, 10u);
+  EXPECT_TRUE(enough()) << hits.load() << " hits";
   ASSERT_TRUE(Eventually([&] { return hbm.copies() == 0; }));
 }
 

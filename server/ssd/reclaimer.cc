@@ -118,7 +118,6 @@ bool Reclaimer::Settle(Moves& moves, uint64_t bytes, const std::stop_token& stop
     std::vector<std::unique_ptr<Move>> ended;
     std::vector<std::weak_ptr<AppendOperation>> stuck;
     bool settled = false;
-    parts_.committer.Hurry();
     {
       MutexLock lock(moves.mutex);
       settled = bytes == 0 ? moves.in_flight == 0 : moves.bytes <= bytes;
@@ -138,6 +137,7 @@ bool Reclaimer::Settle(Moves& moves, uint64_t bytes, const std::stop_token& stop
     }
     for (const std::unique_ptr<Move>& move : ended) all = Tell(*move) && all;
     if (settled && ended.empty()) return all;
+    if (!settled) parts_.committer.Hurry();
   }
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "server/base/log.h"
+#include "server/tier/byte_spans.h"
 
 namespace larder::server {
 namespace {
@@ -17,12 +18,6 @@ constexpr auto kSweepEvery = std::chrono::seconds(1);
 // What is kept free of memory: one in so many bytes, or two blocks, and never more than a quarter.
 constexpr uint64_t kFreeOneIn = 32;
 constexpr uint64_t kFreeOneInMax = 4;
-
-uint64_t BytesOf(const ByteSpans& spans) {
-  uint64_t bytes = 0;
-  for (const auto span : spans) bytes += span.size();
-  return bytes;
-}
 
 }  // namespace
 

@@ -1,12 +1,12 @@
 #include "server/store/migrate.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "proto/contract/errors.h"
 #include "server/base/fault_point.h"
 #include "server/base/log.h"
+#include "server/tier/byte_spans.h"
 
 namespace larder::server {
 namespace {
@@ -104,11 +104,7 @@ bool Migrate::PromoteOne() {
                                             options_.blocks.PriorityOf(promotion.block));
   bool done = false;
   if (slab) {
-    size_t copied = 0;
-    for (const auto span : slab.spans()) {
-      std::memcpy(span.data(), bytes.data() + copied, span.size());
-      copied += span.size();
-    }
+    CopyInto(slab.spans(), bytes);
     done = options_.blocks.Promote(promotion.block, promotion.location, std::move(slab));
   }
   done ? ++promoted_ : ++promotions_skipped_;
@@ -134,8 +130,7 @@ uint64_t Migrate::RoomOnSsd() {
 bool Migrate::WriteOne(BlockRef block, bool urgent) {
   auto write = options_.blocks.BeginWrite(block);
   if (!write) return false;
-  uint64_t bytes = 0;
-  for (const auto span : write->spans) bytes += span.size();
+  const uint64_t bytes = BytesOf(write->spans);
   if (!options_.blocks.MakeRoomOnSsd(bytes + in_flight_bytes_.load(), RoomOnSsd(),
                                      write->record.priority)) {
     ++no_room_;
@@ -165,8 +160,7 @@ bool Migrate::WriteOne(BlockRef block, bool urgent) {
 }
 
 void Migrate::Written(BlockStore::SsdWrite write, const absl::StatusOr<SsdLocation>& location) {
-  uint64_t bytes = 0;
-  for (const auto span : write.spans) bytes += span.size();
+  const uint64_t bytes = BytesOf(write.spans);
   if (location.ok()) {
     ++writes_;
     write_bytes_ += bytes;

@@ -142,7 +142,7 @@ absl::Status WindowIngest::GoOn() {
 void WindowIngest::Read(const ByteSpans& landing) {
   Transfer transfer = TransferOf(begun_ - 1);
   transfer.offset += payload_read_;
-  for (const auto span : landing) reading_ += span.size();
+  reading_ += BytesOf(landing);
   window_->Read(transfer, landing, [self = shared_from_this()](TransferEnd end) {
     {
       MutexLock lock(self->mutex_);

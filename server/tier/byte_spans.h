@@ -13,6 +13,12 @@ namespace larder::server {
 
 using ByteSpans = absl::InlinedVector<std::span<std::byte>, 4>;
 
+inline uint64_t BytesOf(const ByteSpans& spans) {
+  uint64_t bytes = 0;
+  for (const auto span : spans) bytes += span.size();
+  return bytes;
+}
+
 // In all of these the spans hold at least the bytes that are named.
 
 // Scatters bytes over the front of the spans; returns how many.

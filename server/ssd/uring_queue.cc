@@ -129,7 +129,7 @@ void UringQueue::Wake() {
   if (wake_ >= 0 && write(wake_, &one, sizeof(one)) < 0) return;
 }
 
-bool UringQueue::SubmitWaiting(Ring& ring) {
+bool UringQueue::SubmitWaiting(Ring& ring, bool may_sleep) {
   bool end = false;
   {
     MutexLock lock(mutex_);
@@ -137,14 +137,15 @@ bool UringQueue::SubmitWaiting(Ring& ring) {
       ring.Prepare(options_, *operation);
       operation.release();  // the completion's user data owns it now
     }
-    sleeping_ = schedule_.in_flight() < schedule_.depth();
+    sleeping_ = may_sleep && schedule_.in_flight() < schedule_.depth();
     end = closing_ && schedule_.idle();
   }
   ring.ArmWake(wake_);
   return end;
 }
 
-void UringQueue::Reap(Ring& ring, std::vector<Ended>& ended) {
+void UringQueue::Reap(Ring& ring, std::deque<Ended>& ended) {
+  const size_t known = ended.size();
   io_uring_cqe* cqe = nullptr;
   while (io_uring_peek_cqe(&ring.uring, &cqe) == 0) {
     auto* raw = static_cast<IoOperation*>(io_uring_cqe_get_data(cqe));
@@ -162,7 +163,8 @@ void UringQueue::Reap(Ring& ring, std::vector<Ended>& ended) {
     ended.push_back({std::unique_ptr<IoOperation>(raw), error});
   }
   MutexLock lock(mutex_);
-  for (const Ended& one : ended) schedule_.Finished(*one.operation);
+  sleeping_ = false;
+  for (size_t i = known; i < ended.size(); ++i) schedule_.Finished(*ended[i].operation);
 }
 
 void UringQueue::Own(std::promise<bool> opened) {
@@ -177,18 +179,21 @@ void UringQueue::Own(std::promise<bool> opened) {
     opened.set_value(open);
     if (!open) return;
   }
-  std::vector<Ended> ended;
+  std::deque<Ended> ended;
   while (true) {
-    if (SubmitWaiting(ring) && ended.empty()) return;
+    if (SubmitWaiting(ring, /*may_sleep=*/ended.empty()) && ended.empty()) return;
     // Submits and waits for one completion; with something to tell already, only submits.
     const int submitted =
         ended.empty() ? io_uring_submit_and_wait(&ring.uring, 1) : io_uring_submit(&ring.uring);
     // EINTR, EAGAIN and EBUSY leave the entries in the ring: the next round submits them again.
     LARDER_CHECK(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN ||
                  submitted == -EBUSY);
-    std::vector<Ended> telling = std::exchange(ended, {});
-    for (Ended& one : telling) one.operation->done(one.error);
-    telling.clear();
+    // One at a time: verifying a block takes as long as the device needs for the next, which waits in the schedule.
+    if (!ended.empty()) {
+      const Ended one = std::move(ended.front());
+      ended.pop_front();
+      one.operation->done(one.error);
+    }
     Reap(ring, ended);
   }
 }

@@ -4,10 +4,10 @@
 // waited has been submitted: a checksum in it overlaps with I/O.
 #pragma once
 
+#include <deque>
 #include <future>
 #include <memory>
 #include <thread>
-#include <vector>
 
 #include "server/base/mutex.h"
 #include "server/ssd/io_schedule.h"
@@ -36,9 +36,10 @@ class UringQueue final : public IoQueue {
   void Push(std::unique_ptr<IoOperation> operation);
   void Wake();
   void Own(std::promise<bool> opened);
-  // Submits whatever may start. True when the queue is closing and nothing is left.
-  bool SubmitWaiting(Ring& ring);
-  void Reap(Ring& ring, std::vector<Ended>& ended);
+  // Hands the kernel whatever may start; with `may_sleep` Push wakes the owner from here on. True when the queue is
+  // closing and nothing is left.
+  bool SubmitWaiting(Ring& ring, bool may_sleep);
+  void Reap(Ring& ring, std::deque<Ended>& ended);
 
   const IoQueueOptions options_;
   const int wake_;  // eventfd that the ring reads

@@ -103,28 +103,38 @@ class ReadLoop {
 
  private:
   void Next() {
+    while (ReadOne()) {
+    }
+  }
+
+  // True when the read ended at once, as one that is refused does: the caller goes on, or a run of them would nest.
+  bool ReadOne() {
     const Clock::time_point begin = Clock::now();
-    if (begin >= end_) return ended_.release();
+    if (begin >= end_) {
+      ended_.release();
+      return false;
+    }
     const uint64_t turn = turn_.fetch_add(1);
     const StoredBlock& block = blocks_[(random_ ? Scatter(turn) : turn) % blocks_.size()];
+    // Whichever of the call and its end comes second goes on.
+    const auto first_is_over = std::make_shared<std::atomic<bool>>(false);
     tier_.Read({.key = block.key,
                 .location = block.location,
                 .deadline = begin + std::chrono::seconds(30)},
-               [this, begin](absl::StatusOr<server::SsdFrame> frame) {
-                 if (frame.ok()) {
-                   bytes_ += frame->bytes().size();
-                 } else {
-                   ++failed_;
-                 }
-                 {
-                   server::MutexLock lock(mutex_);
-                   micros_.push_back(
-                       std::chrono::duration<double, std::micro>(Clock::now() - begin).count());
-                 }
+               [this, begin, first_is_over](absl::StatusOr<server::SsdFrame> frame) {
+                 Ended(begin, frame.ok() ? frame->bytes().size() : 0);
                  frame =
                      absl::UnknownError("given back");  // its memory, before the next read needs it
-                 Next();
+                 if (first_is_over->exchange(true)) Next();
                });
+    return first_is_over->exchange(true);
+  }
+
+  void Ended(Clock::time_point begin, uint64_t bytes) {
+    bytes_ += bytes;
+    if (bytes == 0) ++failed_;
+    server::MutexLock lock(mutex_);
+    micros_.push_back(std::chrono::duration<double, std::micro>(Clock::now() - begin).count());
   }
   static uint64_t Scatter(uint64_t turn) { return turn * 0x9E3779B97F4A7C15ull >> 17; }
 
@@ -222,12 +232,15 @@ class Bench {
   }
 
   Json ReadBesideWrites(const std::vector<StoredBlock>& all) {
-    // The newest third: not reclaimed while this runs.
+    // The newest third, for as long as the writes evict none of it.
     const std::vector<StoredBlock> newest(all.end() - static_cast<int64_t>(all.size() / 3),
                                           all.end());
-    std::jthread writer([this] { WriteFor(settings_.seconds, settings_.write_rate); });
+    const double older_bytes = static_cast<double>((all.size() - newest.size()) * frames_.bytes());
+    const double seconds =
+        std::min(settings_.seconds, older_bytes / static_cast<double>(settings_.write_rate) * 0.9);
+    std::jthread writer([this, seconds] { WriteFor(seconds, settings_.write_rate); });
     ReadLoop loop(*tier_, newest, /*random=*/true);
-    return loop.Run(settings_.depth, settings_.seconds);
+    return loop.Run(settings_.depth, seconds);
   }
 
   const Settings settings_;

@@ -101,6 +101,10 @@ struct Config {
   // "llama/5=fp8"; a model's own rows go before those of all models. How sensitive layers differ is known per
   // model only, so there is no default.
   std::string codec_layers;
+  // How blocks are stored on SSD where that is to be lower, or smaller, than in memory; empty: as in memory. They
+  // come back as they lie there. The second names single models, as codec_by_model does, and goes before the first.
+  std::string ssd_codec;
+  std::string ssd_codec_by_model;
   // Lowest fidelity that a put may ask for: exact, near, balanced or compact. A model whose own plan is
   // lower goes as low as that.
   Fidelity codec_fidelity_min = Fidelity::kNear;

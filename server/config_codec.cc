@@ -99,6 +99,15 @@ std::vector<ConfigField> CodecFields() {
                 "write them as 0-1+30=raw or MODEL/0-1+30=raw, separated by commas",
                 &Config::codec_layers,
                 [](std::string_view text) { return ParseLayerPlans(text).has_value(); }),
+      TextField("ssd_codec", "PLAN", "How blocks are stored on SSD, when lower than in memory",
+                "a codec plan, like balanced or compact, or nothing", "see 'larder codec list'",
+                &Config::ssd_codec,
+                [](std::string_view text) { return text.empty() || IsPlan(text); }),
+      TextField("ssd_codec_by_model", "MODEL=PLAN,...", "Plans on SSD of single models",
+                "pairs of a model's name and a codec plan, each model once",
+                "write them as MODEL=PLAN,MODEL=PLAN; see 'larder codec list' for the plans",
+                &Config::ssd_codec_by_model,
+                [](std::string_view text) { return ParseModelPlans(text).has_value(); }),
       WordField(
           "codec_fidelity_min", "Lowest fidelity that a put may ask for", kFidelityWords,
           [](const Config& config) {

@@ -169,6 +169,7 @@ struct Server::State {
                      .promoted_blocks = moves.promotions,
                      .dropped_blocks = blocks.dropped_memory,
                      .overtaken_blocks = blocks.overtaken,
+                     .recoded_blocks = moves.recoded,
                      .refused_blocks = moves.no_room + moves.write_failures,
                      .waiting_blocks = moves.queued,
                      .health = static_cast<uint8_t>(usage.health)};

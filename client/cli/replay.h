@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -29,6 +30,7 @@
 #include "client/cli/latency_histogram.h"
 #include "client/cli/synthetic_kv.h"
 #include "client/cli/trace.h"
+#include "kernels/codec/block_coder.h"
 
 namespace larder::cli {
 
@@ -53,6 +55,7 @@ struct ReplayOptions {
   // Compare every fetched byte with the generator (with its codec's decoding of it), beyond the
   // library's checksums.
   bool verify = false;
+  std::optional<BlockRecipe> verify_via;  // BlockCheck's `via`
   std::string codec;  // of the puts; empty: the server's own
   Durability durability = Durability::kMemory;
   EncodeAt encode_at = EncodeAt::kServer;

@@ -16,6 +16,8 @@
 #include "client/cli/replay_summary.h"
 #include "client/cli/synthetic_kv.h"
 #include "client/cli/trace.h"
+#include "client/put_call.h"
+#include "kernels/codec/registry.h"
 #include "larder/v1/manifest.pb.h"
 #include "proto/contract/convert.h"
 #include "proto/contract/errors.h"
@@ -43,6 +45,7 @@ struct ReplayCommandOptions {
   std::string codec = "raw";
   Durability durability = Durability::kMemory;
   std::string encode_at = "server";
+  std::string verify_via;
   std::string json;
 };
 
@@ -119,6 +122,10 @@ int RunReplay(const Session& session, const ReplayCommandOptions& options) {
   if (!spaces.ok()) return Fail(spaces.status());
   ClientBlockStore store(**client, spaces->front());
 
+  std::optional<BlockRecipe> via;
+  if (!options.verify_via.empty()) {
+    via = RecipeOf(spaces->front(), {.codec = options.verify_via});
+  }
   const ReplaySetup setup{.trace = options.trace,
                           .model = std::string(preset->name),
                           .parameters_active = preset->parameters_active,
@@ -128,6 +135,7 @@ int RunReplay(const Session& session, const ReplayCommandOptions& options) {
                                       .speed = *speed,
                                       .hints = kHints.at(options.hints),
                                       .verify = options.verify,
+                                      .verify_via = via,
                                       .codec = options.codec == "server" ? "" : options.codec,
                                       .durability = options.durability,
                                       .encode_at = options.encode_at == "client"
@@ -139,6 +147,11 @@ int RunReplay(const Session& session, const ReplayCommandOptions& options) {
       Replay(*trace, store, *kv, options.block_tokens, setup.options, [&] { progress->Add(1); });
   progress.reset();
   return Report(session, options, setup, result);
+}
+
+std::string PlanFault(const std::string& name) {
+  std::string why;
+  return ParsePlan(name, &why) ? "" : "'" + name + "': " + why;
 }
 
 void Configure(CLI::App& command, ReplayCommandOptions& options) {
@@ -165,6 +178,11 @@ void Configure(CLI::App& command, ReplayCommandOptions& options) {
       ->check(CLI::IsMember(kHints));
   command.add_flag("--verify", options.verify,
                    "Compare every fetched byte with what was put, as its codec decodes it");
+  command
+      .add_option("--verify-via", options.verify_via,
+                  "The plan in memory of a server whose ssd_codec encodes blocks again: --verify "
+                  "then takes both forms")
+      ->check(PlanFault);
   command
       .add_option("--codec", options.codec,
                   "How the server stores the blocks: a plan of 'larder codec list', or server for "

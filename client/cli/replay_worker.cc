@@ -35,7 +35,7 @@ bool IsRefusal(PutOutcome outcome) {
 
 ReplayWorker::ReplayWorker(ReplayJob& job)
     : job_(job),
-      check_(job.kv),
+      check_(job.kv, job.options.verify_via),
       batch_blocks_(std::clamp<size_t>(job.options.batch_bytes_max / job.kv.block_bytes(), 1,
                                        kBatchBlocksMax)),
       buffers_(job.kv.block_bytes()) {}

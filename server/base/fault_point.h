@@ -33,9 +33,10 @@ inline constexpr std::string_view kFaultPoints[] = {
     // segment is opened, reclaimed, given back; the file grows; names are committed; a start looks for records
     "ssd.read", "ssd.write", "ssd.sync", "ssd.place", "ssd.segment", "ssd.reclaim", "ssd.retire",
     "ssd.grow", "catalog.commit", "catalog.committed", "ssd.recover",
-    // between the tiers: a copy to SSD begins, and has ended; a frame from SSD is read, and copied to
+    // between the tiers: a copy to SSD begins, is encoded again, and has ended; a frame from SSD is read, and copied to
     // memory; a restart has found a block
-    "migrate.write", "migrate.written", "get.ssd", "migrate.promote", "restore.block"};
+    "migrate.write", "migrate.recode", "migrate.written", "get.ssd", "migrate.promote",
+    "restore.block"};
 inline constexpr size_t kFaultPointCount = std::size(kFaultPoints);
 
 // A place of kFaultPoints.

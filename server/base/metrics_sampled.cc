@@ -48,6 +48,7 @@ void AddSsd(const SsdSample& ssd, SampledFamilies& out) {
            {"promoted", ssd.promoted_blocks},
            {"dropped", ssd.dropped_blocks},
            {"overtaken", ssd.overtaken_blocks},
+           {"recoded", ssd.recoded_blocks},
            {"refused", ssd.refused_blocks}},
           "kind");
   out.Add(MetricType::Counter, "larder_ssd_damaged_frames_total", "Frames on SSD found damaged.",

@@ -47,6 +47,7 @@ struct SsdSample {
   uint64_t promoted_blocks = 0;
   uint64_t dropped_blocks = 0;    // memory copies given up, the block staying on SSD
   uint64_t overtaken_blocks = 0;  // evicted before they were written
+  uint64_t recoded_blocks = 0;    // of those written: in another form than in memory
   uint64_t refused_blocks = 0;    // not written: no room, or the device failed
   uint64_t waiting_blocks = 0;
   uint8_t health = 0;  // 0 works, 1 degraded, 2 offline

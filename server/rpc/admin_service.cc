@@ -89,6 +89,7 @@ void FillTiers(Store& store, const BlockStore::Stats& blocks, v1::StatsResponse*
   tier->set_moves_skipped(moves.no_room + moves.write_failures);
   tier->set_moves_waiting(moves.queued);
   tier->set_overtaken_blocks(blocks.overtaken);
+  tier->set_recoded_blocks(moves.recoded);
   tier->set_write_amplification(ssd.write_amplification());
   tier->set_bytes_written_today(ssd.bytes_written_today);
   if (ssd.write_budget_left != UINT64_MAX) {

@@ -193,7 +193,9 @@ class BlockStore {
   // A write of one block to SSD. Its frame stays where it is until EndWrite.
   struct SsdWrite {
     PinSet pin;
+    const SpaceEntry* space = nullptr;
     ByteSpans spans;
+    std::vector<std::byte> recoded;  // what the spans show, when that is not the frame in memory
     SsdRecord record;
     SsdCopy copy;  // without its location
   };

@@ -70,6 +70,10 @@ void BlockStore::OnRemoved(const Removed& removed) {
     }
   } else if (removed.by_pressure) {
     ++(removed.residency.in_hbm ? dropped_hbm_ : dropped_memory_);
+    // What is left is the copy on SSD, which may be smaller.
+    space.stored_bytes.fetch_add(
+        uint64_t{index_.ssd_of(removed.block).location.frame_bytes} - removed.residency.frame_bytes,
+        std::memory_order_relaxed);
   }
   if (removed.residency.in_hbm) options_.hbm->Free(removed.residency.slab);
   if (removed.residency.in_memory()) options_.dram.Free(removed.residency.slab);
@@ -150,6 +154,7 @@ std::optional<BlockStore::SsdWrite> BlockStore::BeginWrite(BlockRef block) {
     index_.Pin(block);
     index_.SetWriting(block, true);
     write.pin = PinSet(this, {block});
+    write.space = &options_.spaces.at(space);
     write.copy.codec_id = residency.codec_id;
     write.copy.fidelity = static_cast<uint8_t>(residency.fidelity);
     write.record.key = SsdKeyOf(index_.key_of(block), space);

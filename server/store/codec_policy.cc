@@ -19,9 +19,37 @@ CodecPlan Parsed(std::string_view name) {
   return *std::move(plan);
 }
 
+// Of a text that has been validated.
+std::vector<std::pair<std::string, CodecPlan>> ParsedByModel(std::string_view text) {
+  const auto pairs = ParseModelPlans(text);
+  LARDER_CHECK(pairs.has_value());
+  std::vector<std::pair<std::string, CodecPlan>> plans;
+  for (const auto& [model, plan] : *pairs) plans.emplace_back(model, Parsed(plan));
+  return plans;
+}
+
+// The plan of a model, or that of all; null when neither is named.
+const CodecPlan* PlanOf(const std::vector<std::pair<std::string, CodecPlan>>& by_model,
+                        const CodecPlan* of_all, std::string_view model) {
+  const auto named = std::find_if(by_model.begin(), by_model.end(),
+                                  [&](const auto& row) { return row.first == model; });
+  return named == by_model.end() ? of_all : &named->second;
+}
+
 // Near-exact plans need no exceptions at the edges.
 uint16_t EdgeLayersOf(const SpaceCodec& space, const CodecPlan& plan) {
   return FidelityOf(plan) < Fidelity::kNear ? space.edge_layers : 0;
+}
+
+// Layers with a plan of their own keep it, unless the other is of a higher fidelity.
+BlockRecipe WithPlan(const SpaceCodec& space, CodecPlan plan) {
+  BlockRecipe recipe = space.recipe;
+  recipe.plan = std::move(plan);
+  recipe.edge_layers = EdgeLayersOf(space, recipe.plan);
+  std::erase_if(recipe.layer_plans, [&](const LayerPlan& row) {
+    return FidelityOf(row.plan) < FidelityOf(recipe.plan);
+  });
+  return recipe;
 }
 
 }  // namespace
@@ -37,14 +65,12 @@ RopeParams RopeParamsOf(const Rope& rope) {
 
 CodecPolicy::CodecPolicy(const Config& config)
     : plan_(Parsed(config.codec)),
+      plan_by_model_(ParsedByModel(config.codec_by_model)),
+      ssd_plan_by_model_(ParsedByModel(config.ssd_codec_by_model)),
       fidelity_min_(config.codec_fidelity_min),
       sinks_(static_cast<uint16_t>(config.codec_sinks)),
       edge_layers_(static_cast<uint16_t>(config.codec_edge_layers)) {
-  const auto pairs = ParseModelPlans(config.codec_by_model);
-  LARDER_CHECK(pairs.has_value());
-  for (const auto& [model, plan] : *pairs) {
-    plan_by_model_.emplace_back(model, Parsed(plan));
-  }
+  if (!config.ssd_codec.empty()) ssd_plan_ = Parsed(config.ssd_codec);
   const auto rows = ParseLayerPlans(config.codec_layers);
   LARDER_CHECK(rows.has_value());
   for (const LayerPlanRow& row : *rows) {
@@ -57,9 +83,7 @@ CodecPolicy::CodecPolicy(const Config& config)
 
 SpaceCodec CodecPolicy::Of(const Manifest& manifest, const LayerGroup& group) const {
   SpaceCodec codec;
-  const auto named = std::find_if(plan_by_model_.begin(), plan_by_model_.end(),
-                                  [&](const auto& row) { return row.first == manifest.model; });
-  codec.recipe.plan = named == plan_by_model_.end() ? plan_ : named->second;
+  codec.recipe.plan = *PlanOf(plan_by_model_, &plan_, manifest.model);
   codec.recipe.rope = RopeParamsOf(manifest.rope);
   codec.recipe.sinks = sinks_;
   codec.recipe.full_tokens = manifest.block_tokens;
@@ -70,6 +94,9 @@ SpaceCodec CodecPolicy::Of(const Manifest& manifest, const LayerGroup& group) co
   for (const auto& [model, plan] : layer_plans_) {
     if (model.empty() || model == manifest.model) codec.recipe.layer_plans.push_back(plan);
   }
+  const CodecPlan* const ssd_plan =
+      PlanOf(ssd_plan_by_model_, ssd_plan_ ? &*ssd_plan_ : nullptr, manifest.model);
+  if (ssd_plan != nullptr) codec.ssd_recipe = WithPlan(codec, *ssd_plan);
   return codec;
 }
 
@@ -83,12 +110,7 @@ absl::StatusOr<BlockRecipe> CodecPolicy::RecipeFor(const SpaceCodec& space,
   if (fidelity < space.fidelity_floor) {
     return CodecBelowFloor(plan_name, FidelityName(fidelity), FidelityName(space.fidelity_floor));
   }
-  BlockRecipe recipe = space.recipe;
-  recipe.plan = *std::move(plan);
-  recipe.edge_layers = EdgeLayersOf(space, recipe.plan);
-  std::erase_if(recipe.layer_plans,
-                [&](const LayerPlan& row) { return FidelityOf(row.plan) < fidelity; });
-  return recipe;
+  return WithPlan(space, *std::move(plan));
 }
 
 }  // namespace larder::server

@@ -5,6 +5,7 @@
 // a plan for it that goes there. Immutable: thread-safe.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -24,6 +25,8 @@ struct SpaceCodec {
   Fidelity fidelity_floor = Fidelity::kNear;
   // BlockRecipe::edge_layers of every plan below kNear, the space's own or one that a put asks for.
   uint16_t edge_layers = 0;
+  // How they are to lie on SSD; none: as they are.
+  std::optional<BlockRecipe> ssd_recipe;
 };
 
 class CodecPolicy {
@@ -40,8 +43,12 @@ class CodecPolicy {
   static absl::StatusOr<BlockRecipe> RecipeFor(const SpaceCodec& space, std::string_view plan_name);
 
  private:
+  using ModelPlans = std::vector<std::pair<std::string, CodecPlan>>;
+
   CodecPlan plan_;
-  std::vector<std::pair<std::string, CodecPlan>> plan_by_model_;
+  ModelPlans plan_by_model_;
+  std::optional<CodecPlan> ssd_plan_;
+  ModelPlans ssd_plan_by_model_;
   std::vector<std::pair<std::string, LayerPlan>> layer_plans_;  // by model; empty: every model
   Fidelity fidelity_min_;
   uint16_t sinks_;

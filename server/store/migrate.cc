@@ -22,7 +22,8 @@ constexpr uint64_t kFreeOneIn = 4;
 
 }  // namespace
 
-Migrate::Migrate(Options options) : options_(std::move(options)), recovered_(Recover()) {
+Migrate::Migrate(Options options)
+    : options_(std::move(options)), recoder_(options_.metrics), recovered_(Recover()) {
   if (recovered_.ok()) thread_ = std::thread([this] { Run(); });
 }
 
@@ -127,9 +128,26 @@ uint64_t Migrate::RoomOnSsd() {
   return room_bytes_;
 }
 
+void Migrate::Recode(BlockStore::SsdWrite& write) {
+  const auto& recipe = write.space->codec.ssd_recipe;
+  if (!recipe) return;
+  auto recoded = recoder_.Recode(*recipe, write.spans);
+  FrameView frame;
+  if (!recoded || FrameView::Parse(*recoded, &frame) != FrameFault::kNone) return;
+  write.recoded = *std::move(recoded);
+  write.spans = {write.recoded};
+  write.record.frame_root = frame.header().root;
+  write.record.codec = frame.descriptors()[0].codec_id;
+  write.record.fidelity = static_cast<uint8_t>(frame.fidelity());
+  write.copy.codec_id = static_cast<uint8_t>(write.record.codec);
+  write.copy.fidelity = write.record.fidelity;
+  ++recoded_;
+}
+
 bool Migrate::WriteOne(BlockRef block, bool urgent) {
   auto write = options_.blocks.BeginWrite(block);
   if (!write) return false;
+  Recode(*write);
   const uint64_t bytes = BytesOf(write->spans);
   if (!options_.blocks.MakeRoomOnSsd(bytes + in_flight_bytes_.load(), RoomOnSsd(),
                                      write->record.priority)) {
@@ -270,6 +288,7 @@ Migrate::Stats Migrate::stats() const {
   return {.writes = writes_.load(),
           .write_bytes = write_bytes_.load(),
           .write_failures = write_failures_.load(),
+          .recoded = recoded_.load(),
           .no_room = no_room_.load(),
           .promotions = promoted_.load(),
           .promotions_skipped = promotions_skipped_.load(),

@@ -4,6 +4,7 @@
 //   write-behind  what BlockStore queued (every block, or those that earned it) goes to SSD in the
 //                 order in which it came, ancestors first. So memory can be given up at once when it
 //                 is needed; a block that pressure overtakes is evicted and counted.
+//   recode        where the operator's plan says so, the frame is encoded again on its way to SSD.
 //   sweep         what should be on SSD and is not (the queue was full, the device had failed) is
 //                 queued again, a slice of the index at a time.
 //   room on SSD   before each write the coldest blocks that are on SSD alone go, lowest priority
@@ -35,6 +36,7 @@
 #include "server/ssd/ssd_frames.h"
 #include "server/ssd/ssd_tier.h"
 #include "server/store/block_store.h"
+#include "server/store/ssd_recode.h"
 
 namespace larder::server {
 
@@ -48,6 +50,7 @@ class Migrate final : public SsdOwner {
     BlockStore& blocks;
     SsdFrames& ssd;
     const Clock& clock;
+    Metrics& metrics;
     // SsdTier::Recover and Start: first the one, then the other.
     std::function<absl::Status(const std::function<void(const SsdEntry&)>&)> recover;
     std::function<void(SsdOwner&)> start;
@@ -81,6 +84,7 @@ class Migrate final : public SsdOwner {
     uint64_t writes = 0;          // blocks that went to SSD
     uint64_t write_bytes = 0;
     uint64_t write_failures = 0;
+    uint64_t recoded = 0;         // of the writes: in another form than in memory
     uint64_t no_room = 0;         // not written: what is on SSD is held or of higher priority
     uint64_t promotions = 0;
     uint64_t promotions_skipped = 0;  // no time or no room
@@ -118,11 +122,13 @@ class Migrate final : public SsdOwner {
   // be started.
   bool WriteChain(BlockRef block, bool urgent);
   bool WriteOne(BlockRef block, bool urgent);
+  void Recode(BlockStore::SsdWrite& write);
   void Written(BlockStore::SsdWrite write, const absl::StatusOr<SsdLocation>& location);
   uint64_t RoomOnSsd();
   bool MayWrite() const;
 
   const Options options_;
+  SsdRecoder recoder_;
   mutable std::mutex mutex_;  // with a condition variable, so not the annotated one
   std::condition_variable wake_;
   std::deque<Promotion> promotions_;
@@ -136,6 +142,7 @@ class Migrate final : public SsdOwner {
   std::atomic<uint64_t> writes_{0};
   std::atomic<uint64_t> write_bytes_{0};
   std::atomic<uint64_t> write_failures_{0};
+  std::atomic<uint64_t> recoded_{0};
   std::atomic<uint64_t> no_room_{0};
   std::atomic<uint64_t> promoted_{0};
   std::atomic<uint64_t> promotions_skipped_{0};

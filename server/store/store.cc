@@ -79,6 +79,7 @@ void Store::BeginSsd(const Config& config, const SsdParts& ssd) {
       .blocks = blocks_,
       .ssd = ssd.frames,
       .clock = clock_,
+      .metrics = metrics_,
       .recover = ssd.recover,
       .start = ssd.start,
       .write_bytes_max = MigrateBytesMax(config, uint64_t{64} << 20),

@@ -43,6 +43,23 @@ TEST(CodecPolicyTest, GivesAModelItsOwnPlan) {
   EXPECT_EQ(CodecOf(config, "third").recipe.plan.name, "fp8");
 }
 
+TEST(CodecPolicyTest, SsdHasAPlanOfItsOwnOnlyWhenNamed) {
+  EXPECT_FALSE(CodecOf(Config(), "any").ssd_recipe.has_value());
+  Config config;
+  config.ssd_codec_by_model = "small=compact";
+  EXPECT_FALSE(CodecOf(config, "any").ssd_recipe.has_value());
+  EXPECT_EQ(CodecOf(config, "small").ssd_recipe->plan.name, "compact");
+  config.ssd_codec = "balanced";
+  EXPECT_EQ(CodecOf(config, "small").ssd_recipe->plan.name, "compact");
+  const SpaceCodec any = CodecOf(config, "any");
+  EXPECT_EQ(any.ssd_recipe->plan.name, "balanced");
+  // What holds for every plan below near-exact holds on SSD.
+  EXPECT_EQ(any.ssd_recipe->edge_layers, config.codec_edge_layers);
+  EXPECT_EQ(any.ssd_recipe->sinks, config.codec_sinks);
+  // It does not change what a put may ask for.
+  EXPECT_EQ(any.fidelity_floor, Fidelity::kNear);
+}
+
 TEST(CodecPolicyTest, RefusesPutsBelowTheFloorAndUnknownNames) {
   Config config;
   config.codec_fidelity_min = Fidelity::kExact;

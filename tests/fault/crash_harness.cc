@@ -113,7 +113,8 @@ class Harness {
                                         (directory_ / "board").string()};
     if (options_.ssd) {
       command.insert(command.end(), {"--ssd-path", ssd_directory().string(), "--ssd-bytes",
-                                     std::to_string(kSsdBytes), "--ssd-staging-bytes", "16MiB"});
+                                     std::to_string(kSsdBytes), "--ssd-staging-bytes", "16MiB",
+                                     "--ssd-codec-by-model", kCrashSsdCodecs});
     }
     if (!options_.planted_bug.empty()) {
       command.insert(command.end(), {"--planted-bug", options_.planted_bug});

@@ -172,8 +172,7 @@ std::vector<GetResult> CrashLife::Get(Thread& thread, const BlockName& first, ui
     if (!result.hit) continue;
     const auto possible = world_.ledger.Possible(name);
     const bool right = std::any_of(possible.begin(), possible.end(), [&](uint32_t version) {
-      return thread.judge.Matches(name, version, world_.spaces[name.space].floats, result,
-                                  wanted[i].destination);
+      return thread.judge.Matches(space, name, version, result, wanted[i].destination);
     });
     if (right) continue;
     world_.violations.Report("wrong bytes: none of " + std::to_string(possible.size()) +
@@ -190,7 +189,7 @@ CrashLife::Acknowledged CrashLife::Put(Thread& thread, const BlockName& first, u
   const CrashSpace& plan = world_.spaces[first.space];
   for (uint32_t i = 0; i < count; ++i) {
     const BlockName name = At(first, first.position + i);
-    blocks.push_back(CrashBlock(spaces_[first.space], name, version, plan.floats));
+    blocks.push_back(CrashBlock(spaces_[first.space], name, version));
     blocks.back().retention = retention;
     world_.ledger.Offer(name, version);
   }

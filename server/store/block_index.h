@@ -171,6 +171,8 @@ class BlockIndex {
   // awaited, and its descendants can not be matched until it has (a match begins at a chain's head).
   // False when the index is full or knows the key (then the last copy named counts).
   bool Restore(const Restored& restored);
+  // Loads what operations on these keys will look at, all at once. No effect; worth it from a few keys on.
+  void Prefetch(std::span<const Fingerprint> keys) const;
   // Once all are restored: dooms what in [begin, end) has no way to its chain's head.
   void DropOrphans(BlockRef begin, BlockRef end);
   // Bytes of frames on SSD, each with what a record costs.

@@ -157,6 +157,14 @@ bool BlockIndex::Restore(const Restored& restored) {
   return true;
 }
 
+void BlockIndex::Prefetch(std::span<const Fingerprint> keys) const {
+  for (const Fingerprint& key : keys) table_.Prefetch(key);
+  for (const Fingerprint& key : keys) {
+    const BlockRef candidate = table_.Candidate(key);
+    if (candidate != kNoBlock) __builtin_prefetch(&entries_[candidate]);
+  }
+}
+
 void BlockIndex::DropOrphans(BlockRef begin, BlockRef end) {
   std::vector<BlockRef> path;
   for (BlockRef start = begin; start < std::min(end, entries_used_); ++start) {

@@ -264,8 +264,8 @@ class BlockStore {
   // The device is lost: what was there alone becomes a miss. O(blocks), a slice at a time under the lock.
   void LoseHbm();
 
-  // A block that a restart found; false when it is not taken.
-  bool Restore(const SsdEntry& entry);
+  // Blocks that a restart found, a few at a time (they are looked up together); whether each was taken.
+  std::vector<bool> Restore(std::span<const SsdEntry> entries);
   // After the last one: what has lost its ancestors goes.
   void EndRestore();
 
@@ -309,6 +309,7 @@ class BlockStore {
   PutOutcome CheckLocked(const Candidate& candidate) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void OnRemoved(const Removed& removed);
   void OfferLocked(BlockRef block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<BlockIndex::Restored> RestoredOf(const SsdEntry& entry);
   std::string SsdKeyOf(const Fingerprint& key, SpaceSlot space) const;
   int64_t UnixMillis(Tick tick) const;
   Tick TickOf(int64_t unix_millis) const;

@@ -267,14 +267,14 @@ void BlockStore::QuarantineSsd(const SpaceEntry& space, const PrefixHash& hash, 
   options_.ssd->Erase(key, location);
 }
 
-bool BlockStore::Restore(const SsdEntry& entry) {
+// nullopt when it is not an entry of this store's, or there are too many spaces.
+std::optional<BlockIndex::Restored> BlockStore::RestoredOf(const SsdEntry& entry) {
   const auto key = SsdKey::Parse(entry.record.key);
   const auto parent = SsdKey::Parse(entry.record.parent);
-  if (!key || (!parent && !entry.record.parent.empty())) return false;
+  if (!key || (!parent && !entry.record.parent.empty())) return std::nullopt;
   const auto slot = options_.spaces.Await(key->space);
-  if (!slot) return false;
+  if (!slot) return std::nullopt;
   FaultAt("restore.block");
-  MutexLock lock(mutex_);
   BlockIndex::Restored restored;
   restored.key = key->fingerprint;
   restored.has_parent = parent.has_value();
@@ -286,12 +286,31 @@ bool BlockStore::Restore(const SsdEntry& entry) {
   restored.copy.origin_tag = entry.record.origin_tag;
   restored.retention = {std::min<uint8_t>(entry.record.priority, kPriorityMax),
                         TickOf(entry.record.priority_until_ms), TickOf(entry.record.expires_ms)};
-  if (!index_.Restore(restored)) return false;
-  ++restored_;
-  const SpaceEntry& space = options_.spaces.at(*slot);
-  space.blocks.fetch_add(1, std::memory_order_relaxed);
-  space.stored_bytes.fetch_add(entry.location.frame_bytes, std::memory_order_relaxed);
-  return true;
+  return restored;
+}
+
+std::vector<bool> BlockStore::Restore(std::span<const SsdEntry> entries) {
+  std::vector<bool> taken(entries.size());
+  std::vector<std::pair<size_t, BlockIndex::Restored>> found;
+  std::vector<Fingerprint> keys;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const auto restored = RestoredOf(entries[i]);
+    if (!restored) continue;
+    found.emplace_back(i, *restored);
+    keys.push_back(restored->key);
+    if (restored->has_parent) keys.push_back(restored->parent);
+  }
+  MutexLock lock(mutex_);
+  index_.Prefetch(keys);
+  for (const auto& [i, restored] : found) {
+    if (!index_.Restore(restored)) continue;
+    taken[i] = true;
+    ++restored_;
+    const SpaceEntry& space = options_.spaces.at(restored.space);
+    space.blocks.fetch_add(1, std::memory_order_relaxed);
+    space.stored_bytes.fetch_add(restored.copy.location.frame_bytes, std::memory_order_relaxed);
+  }
+  return taken;
 }
 
 void BlockStore::EndRestore() {

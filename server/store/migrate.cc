@@ -6,6 +6,7 @@
 #include "proto/contract/errors.h"
 #include "server/base/fault_point.h"
 #include "server/base/log.h"
+#include "server/store/restore_queue.h"
 #include "server/tier/byte_spans.h"
 
 namespace larder::server {
@@ -50,11 +51,9 @@ void Migrate::Stop() {
 
 absl::Status Migrate::Recover() {
   const auto begun = options_.clock.Now();
-  std::vector<std::pair<std::string, SsdLocation>> refused;
-  const absl::Status status = options_.recover([&](const SsdEntry& entry) {
-    if (options_.blocks.Restore(entry)) return;
-    refused.emplace_back(entry.record.key, entry.location);
-  });
+  RestoreQueue queue(options_.blocks);
+  const absl::Status status = options_.recover([&](const SsdEntry& entry) { queue.Add(entry); });
+  const std::vector<RestoreQueue::Refused> refused = queue.Finish();
   if (!status.ok()) return status;
   for (const auto& [key, location] : refused) options_.ssd.Erase(key, location);
   options_.blocks.EndRestore();

@@ -57,7 +57,7 @@ class Migrate final : public SsdOwner {
     uint64_t write_bytes_max = uint64_t{64} << 20;
     uint64_t promote_bytes_max = uint64_t{32} << 20;
   };
-  // Fills the index with what survived, about 1 us a block, before it returns.
+  // Fills the index with what survived, about half a us a block, before it returns.
   explicit Migrate(Options options);
   ~Migrate() override;
 

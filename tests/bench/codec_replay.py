@@ -13,11 +13,11 @@ whichever end encodes. Exit status: 0 when all hold, 1 when one does not, 2 when
 
 import argparse
 import json
-import re
-import subprocess
 import sys
 import time
 from collections import OrderedDict
+
+from larder_server import LarderServer, fail, run_json
 
 RAW_FRAME_BYTES = 33_280  # of the replay's default geometry: 32 tokens, 2 layers of 2 heads of 64 channels
 BLOCK_TOKENS, TILE_ELEMENTS, TILES = 32, 32 * 64, 8  # tiles of keys and values
@@ -29,39 +29,6 @@ VARYING = {
     "lossless": TILE_ELEMENTS * 10.6 / 8 + 20 + 32 + 7.5,
     "compact": TILE_ELEMENTS * 2.682 / 8 + 2 * BLOCK_TOKENS + 32 + 128 / 2 + 7.5,
 }
-
-
-def fail(text):
-    print(f"codec_replay: {text}", file=sys.stderr)
-    sys.exit(2)
-
-
-def run_json(command):
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode not in (0, 4):  # 4: bytes failed verification, which the summary counts
-        fail(f"{' '.join(command)}: {result.stderr.strip() or result.stdout.strip()}")
-    return json.loads(result.stdout)
-
-
-class Server:
-    def __init__(self, options, dram_bytes):
-        self.process = subprocess.Popen(
-            [f"{options.build}/bin/larderd", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--dram-bytes",
-             str(dram_bytes), "--codec-fidelity-min", "compact", "--codec-sinks", str(SINKS)],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        ready = re.search(r'"listen": *"([^"]+)"', self.process.stdout.readline())
-        if not ready:
-            self.stop()
-            fail("larderd did not start")
-        self.address = ready.group(1)
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 def lru(requests, capacity):
@@ -95,35 +62,19 @@ def frame_bytes(larder, codec):
 
 
 def replay(options, codec, encode_at, dram_bytes):
-    larder = f"{options.build}/bin/larder"
-    server = Server(options, dram_bytes)
+    server = LarderServer(options.build, "--dram-bytes", dram_bytes, "--codec-fidelity-min", "compact", "--codec-sinks", SINKS)
+    flags = ["--codec", codec]
+    if encode_at == "client":
+        flags += ["--encode-at", "client"]
+    if options.requests:
+        flags += ["--requests", str(options.requests)]
     try:
-        command = [larder, "--address", server.address, "--timeout-ms", "60000", "replay", "--trace", options.trace, "--codec", codec,
-                   "--verify", "--json", "-"]
-        if encode_at == "client":
-            command += ["--encode-at", "client"]
-        if options.requests:
-            command += ["--requests", str(options.requests)]
-        result = run_json(command)
-        stats = run_json([larder, "--address", server.address, "stats", "--json"])
+        result = server.replay(options.trace, *flags)
+        dram = server.tier("TIER_DRAM")
     finally:
-        server.stop()
-    dram = find_tier(stats)
+        server.end()
     result["blocks_held"], result["bytes_used"] = int(dram["blocks"]), int(dram["used_bytes"])
     return result
-
-
-def find_tier(value, name="TIER_DRAM"):
-    """The tier's object, wherever the statistics have it."""
-    if isinstance(value, dict):
-        if value.get("tier") == name:
-            return value
-        value = list(value.values())
-    for part in value if isinstance(value, list) else []:
-        found = find_tier(part, name)
-        if found:
-            return found
-    return None
 
 
 def judge(options, requests, codec, result, dram_bytes):

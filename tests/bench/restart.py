@@ -13,14 +13,13 @@ million blocks, 1 otherwise. Writes about 1.6 KB per block below --directory (de
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 
-from codec_replay import find_tier, run_json
+from larder_server import LarderServer
 
 CHAIN = 512
 GEOMETRY = ["--layers", "1", "--kv-heads", "1", "--head-dim", "64", "--block-tokens", "1"]
@@ -28,33 +27,13 @@ SSD_BYTES_PER_BLOCK = 8_000  # of budget: about 1,100 are used, and the catalog 
 FIRST_HIT_SECONDS_MAX, JUDGED_BLOCKS = 2.0, 1_000_000
 
 
-class Server:
-    def __init__(self, options, blocks, directory):
-        self.options = options
-        self.begin = time.monotonic()
-        self.process = subprocess.Popen(
-            [f"{options.build}/bin/larderd", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--codec", "raw", "--dram-bytes",
-             str(512 << 20), "--ssd-path", directory, "--ssd-bytes", str(max(blocks * SSD_BYTES_PER_BLOCK, 256 << 20)), "--log-level", "warn"],
-            stdout=subprocess.PIPE, text=True)
-        ready = re.search(r'"listen": *"([^"]+)"', self.process.stdout.readline())
-        if not ready:
-            sys.exit("restart: larderd did not start")
-        self.ready_seconds = time.monotonic() - self.begin
-        self.larder = [f"{options.build}/bin/larder", "--address", ready.group(1), "--timeout-ms", "60000"]
+def start(options, blocks, directory):
+    return LarderServer(options.build, "--codec", "raw", "--dram-bytes", 512 << 20, "--ssd-path", directory, "--ssd-bytes",
+                        max(blocks * SSD_BYTES_PER_BLOCK, 256 << 20))
 
-    def replay(self, trace, *flags):
-        return run_json([*self.larder, "replay", "--trace", trace, "--verify", "--json", "-", *GEOMETRY, *flags])
 
-    def ssd(self):
-        return find_tier(run_json([*self.larder, "stats", "--json"]), "TIER_SSD")
-
-    def resident_bytes(self):
-        with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-    def end(self, number):
-        self.process.send_signal(number)
-        self.process.wait(timeout=120)
+def replay(server, trace, *flags):
+    return server.replay(trace, *GEOMETRY, *flags)
 
 
 def write_trace(path, chains):
@@ -67,13 +46,13 @@ def write_trace(path, chains):
 def fill(server, trace, blocks):
     """Seconds until `blocks` blocks are on SSD."""
     begin = time.monotonic()
-    server.replay(trace, "--concurrency", "4", "--durability", "ssd")  # so that none is evicted before it is down
+    replay(server, trace, "--concurrency", "4", "--durability", "ssd")  # so that none is evicted before it is down
     while time.monotonic() < begin + 900:
-        ssd = server.ssd()
+        ssd = server.tier("TIER_SSD")
         if int(ssd["blocks"]) >= blocks:
             return time.monotonic() - begin
         time.sleep(0.2)
-    sys.exit(f"restart: {blocks:,} blocks do not get to SSD: {server.ssd()}")
+    sys.exit(f"restart: {blocks:,} blocks do not get to SSD: {ssd}")
 
 
 def measure(options, blocks, work):
@@ -84,18 +63,18 @@ def measure(options, blocks, work):
     write_trace(first, [0])
     write_trace(last, [chains - 1])
     directory = os.path.join(work, "ssd")
-    server = Server(options, blocks, directory)
+    server = start(options, blocks, directory)
     filled = fill(server, trace, blocks)
-    stored = int(server.ssd()["blocks"])
+    stored = int(server.tier("TIER_SSD")["blocks"])
     server.end(signal.SIGKILL)
     subprocess.run("sync; echo 3 > /proc/sys/vm/drop_caches", shell=True, check=False, stderr=subprocess.DEVNULL)
-    server = Server(options, blocks, directory)
+    server = start(options, blocks, directory)
     try:
-        hit = server.replay(first)
+        hit = replay(server, first)
         first_hit = time.monotonic() - server.begin
-        also = server.replay(last)
+        also = replay(server, last)
         resident = server.resident_bytes()
-        back = int(server.ssd()["blocks"])
+        back = int(server.tier("TIER_SSD")["blocks"])
     finally:
         server.end(signal.SIGTERM)
     whole = hit["hit_blocks"] == also["hit_blocks"] == CHAIN and back == stored and not hit["wrong_blocks"] + also["wrong_blocks"]

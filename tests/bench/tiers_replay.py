@@ -18,13 +18,12 @@ folder), about 2.5 GB with the defaults, and removes it.
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
-import subprocess
 import sys
 
-from codec_replay import find_tier, lru, run_json
+from codec_replay import lru
+from larder_server import LarderServer
 
 FRAME_BYTES = 33_280  # of a block of the replay's default geometry
 RECORD_BYTES = FRAME_BYTES + 192
@@ -32,33 +31,11 @@ ROOM_SHARE = 0.65  # of the SSD budget, for frames: the rest keeps reclaim cheap
 POINTS, WRITE_AMPLIFICATION_MAX = 0.5, 1.1
 
 
-class Server:
-    def __init__(self, options, dram_blocks, ssd_bytes=0, directory=None):
-        self.larder = f"{options.build}/bin/larder"
-        command = [f"{options.build}/bin/larderd", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--codec", "raw",
-                   "--dram-bytes", str(dram_blocks * FRAME_BYTES), "--log-level", "error"]
-        if ssd_bytes:
-            command += ["--ssd-path", directory, "--ssd-bytes", str(ssd_bytes)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        ready = re.search(r'"listen": *"([^"]+)"', self.process.stdout.readline())
-        if not ready:
-            sys.exit("tiers_replay: larderd did not start")
-        self.address = ready.group(1)
-
-    def replay(self, trace, *flags):
-        return run_json([self.larder, "--address", self.address, "--timeout-ms", "60000", "replay", "--trace", trace, "--verify", "--json",
-                         "-", *flags])
-
-    def tier(self, name):
-        return find_tier(run_json([self.larder, "--address", self.address, "stats", "--json"]), name)
-
-    def end(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        try:
-            self.process.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+def start(options, dram_blocks, ssd_bytes=0, directory=None):
+    flags = ["--codec", "raw", "--dram-bytes", dram_blocks * FRAME_BYTES]
+    if ssd_bytes:
+        flags += ["--ssd-path", directory, "--ssd-bytes", ssd_bytes]
+    return LarderServer(options.build, *flags)
 
 
 class Report:
@@ -78,7 +55,7 @@ class Report:
 
 def union(options, report, requests, directory):
     blocks = sum(map(len, requests))
-    server = Server(options, options.dram_blocks, options.ssd_bytes, directory)
+    server = start(options, options.dram_blocks, options.ssd_bytes, directory)
     try:
         result = server.replay(options.whole)
         dram, ssd = server.tier("TIER_DRAM"), server.tier("TIER_SSD")
@@ -104,20 +81,20 @@ def union(options, report, requests, directory):
 def kill_in_the_middle(options, report, requests, directory):
     half = len(requests) // 2
     print("kill -9 in the middle")
-    server = Server(options, options.dram_blocks, options.ssd_bytes, directory + ".unbroken")
+    server = start(options, options.dram_blocks, options.ssd_bytes, directory + ".unbroken")
     try:
         server.replay(options.first)
         unbroken = server.replay(options.second)
     finally:
         server.end()
-    server = Server(options, options.dram_blocks, options.ssd_bytes, directory + ".killed")
+    server = start(options, options.dram_blocks, options.ssd_bytes, directory + ".killed")
     try:
         server.replay(options.first)
         stored = int(server.tier("TIER_SSD")["blocks"])
         whole = int(server.tier("TIER_DRAM")["blocks"])
     finally:
         server.end(signal.SIGKILL)
-    server = Server(options, options.dram_blocks, options.ssd_bytes, directory + ".killed")
+    server = start(options, options.dram_blocks, options.ssd_bytes, directory + ".killed")
     try:
         back = int(server.tier("TIER_SSD")["blocks"])
         killed = server.replay(options.second)
@@ -138,7 +115,7 @@ def hints(options, report, requests):
     blocks = sum(map(len, requests))
     rates = {}
     for hint in ("none", "turn"):
-        server = Server(options, options.hint_blocks)
+        server = start(options, options.hint_blocks)
         try:
             rates[hint] = 100 * server.replay(options.whole, "--priority-hints", hint)["hit_blocks"] / blocks
         finally:

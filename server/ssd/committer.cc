@@ -53,13 +53,13 @@ void Committer::Erase(std::string_view key, SsdLocation location) {
   if (wake) changed_.NotifyAll();
 }
 
-void Committer::Retain(SsdEntry entry) {
+void Committer::Retain(std::string_view key, SsdLocation location, const SsdRetention& retention) {
   bool wake = false;
   {
     MutexLock lock(mutex_);
     wake = waiting_.empty();
     if (wake) oldest_ = parts_.clock.Now();
-    waiting_.retains.push_back(std::move(entry));
+    waiting_.retains.insert_or_assign(std::string(key), std::pair(location, retention));
   }
   if (wake) changed_.NotifyAll();
 }
@@ -213,13 +213,16 @@ absl::Status Committer::Collect(Changes& changes, Catalog::Batch& batch, Effects
     return false;
   });
   if (!failed.ok()) return failed;
-  for (const SsdEntry& entry : changes.retains) {
-    const auto current = Current(entry.record.key);
+  for (const auto& [key, change] : changes.retains) {
+    const auto current = Current(key);
     if (!current.ok()) return current.status();
-    if (!current->has_value() || (*current)->entry.location != entry.location) continue;
-    const StoredRecord record = {entry, (*current)->sequence};
+    if (!current->has_value() || (*current)->entry.location != change.first) continue;
+    StoredRecord record = **current;
+    record.entry.record.priority = change.second.priority;
+    record.entry.record.expires_ms = change.second.expires_ms;
+    record.entry.record.priority_until_ms = change.second.priority_until_ms;
     batch.Put(record);
-    overlay_[entry.record.key] = record;
+    overlay_[key] = record;
   }
   for (const auto& [key, location] : changes.erases) {
     const auto current = Current(key);
@@ -241,7 +244,7 @@ void Committer::PutBack(Changes changes) {
   MutexLock lock(mutex_);
   if (waiting_.empty()) oldest_ = parts_.clock.Now();
   waiting_.erases.insert(waiting_.erases.begin(), changes.erases.begin(), changes.erases.end());
-  waiting_.retains.insert(waiting_.retains.begin(), changes.retains.begin(), changes.retains.end());
+  waiting_.retains.merge(changes.retains);  // what came meanwhile is newer
 }
 
 bool Committer::ReviveCatalog() {

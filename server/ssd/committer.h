@@ -50,7 +50,7 @@ class Committer {
   // From the writer: bytes written or failed; the committer ends the operation.
   void Take(std::shared_ptr<AppendOperation> operation);
   void Erase(std::string_view key, SsdLocation location);
-  void Retain(SsdEntry entry);
+  void Retain(std::string_view key, SsdLocation location, const SsdRetention& retention);
   // What is there goes at once.
   void Hurry();
   // Begins a round at once; true when one that began after the call has ended by the deadline.
@@ -62,7 +62,8 @@ class Committer {
   using Operation = std::shared_ptr<AppendOperation>;
   struct Changes {
     std::vector<Operation> operations;
-    std::vector<SsdEntry> retains;
+    // By key: the last word counts, and however often it changes this has a bound.
+    absl::flat_hash_map<std::string, std::pair<SsdLocation, SsdRetention>> retains;
     std::vector<std::pair<std::string, SsdLocation>> erases;
     bool empty() const { return operations.empty() && retains.empty() && erases.empty(); }
   };

@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -76,10 +75,9 @@ class SsdFrames {
   // Forgets the name if it still stands for `location`. Takes effect soon and without a sync: after a
   // crash the record may be back, unchanged. Never blocks on I/O.
   virtual void Erase(std::string_view key, SsdLocation location) = 0;
-  // Replaces priority and times of the name, if it still stands for `entry.location`. As Erase.
-  virtual void Retain(SsdEntry entry) = 0;
-  // The name as it stands in the catalog now. Blocks for up to a catalog read: not for RPC threads.
-  virtual absl::StatusOr<std::optional<SsdEntry>> Find(std::string_view key) = 0;
+  // Replaces priority and times of the name, if it still stands for `location`. As Erase.
+  virtual void Retain(std::string_view key, SsdLocation location,
+                      const SsdRetention& retention) = 0;
   // Returns when everything appended, erased and retained before it has been committed or has failed.
   virtual absl::Status Flush(TimePoint deadline) = 0;
 

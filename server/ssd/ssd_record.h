@@ -43,6 +43,13 @@ struct SsdRecord {
   friend bool operator==(const SsdRecord&, const SsdRecord&) = default;
 };
 
+// What of a record may change while it lies there.
+struct SsdRetention {
+  uint8_t priority = 0;
+  int64_t expires_ms = 0;
+  int64_t priority_until_ms = 0;
+};
+
 struct SsdEntry {
   SsdRecord record;
   SsdLocation location;

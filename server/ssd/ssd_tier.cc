@@ -30,7 +30,9 @@ void SsdTier::Read(const SsdRead& read, std::function<void(absl::StatusOr<SsdFra
 void SsdTier::Erase(std::string_view key, SsdLocation location) {
   engine_->committer().Erase(key, location);
 }
-void SsdTier::Retain(SsdEntry entry) { engine_->committer().Retain(std::move(entry)); }
+void SsdTier::Retain(std::string_view key, SsdLocation location, const SsdRetention& retention) {
+  engine_->committer().Retain(key, location, retention);
+}
 
 absl::StatusOr<std::optional<SsdEntry>> SsdTier::Find(std::string_view key) {
   const auto found = engine_->catalog().Find(key);

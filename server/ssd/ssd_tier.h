@@ -99,9 +99,10 @@ class SsdTier final : public SsdFrames {
                       std::function<void(absl::StatusOr<SsdLocation>)> done) override;
   void Read(const SsdRead& read, std::function<void(absl::StatusOr<SsdFrame>)> done) override;
   void Erase(std::string_view key, SsdLocation location) override;
-  void Retain(SsdEntry entry) override;
-  absl::StatusOr<std::optional<SsdEntry>> Find(std::string_view key) override;
+  void Retain(std::string_view key, SsdLocation location, const SsdRetention& retention) override;
   absl::Status Flush(TimePoint deadline) override;
+  // The name as it stands in the catalog now, for tests. Blocks for up to a catalog read.
+  absl::StatusOr<std::optional<SsdEntry>> Find(std::string_view key);
   uint64_t frame_bytes_max() const override;
   SsdHealth health() const override;
   SsdUsage usage() const override;

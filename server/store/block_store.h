@@ -197,7 +197,8 @@ class BlockStore {
     ByteSpans spans;
     std::vector<std::byte> recoded;  // what the spans show, when that is not the frame in memory
     SsdRecord record;
-    SsdCopy copy;  // without its location
+    RetentionTicks retention;  // that the record names
+    SsdCopy copy;              // without its location
   };
   // `block` and those of its ancestors that must be written before it, head first; empty when it is
   // on SSD, or can not go there. At most `limit`: the first ones.
@@ -310,6 +311,9 @@ class BlockStore {
   void OnRemoved(const Removed& removed);
   void OfferLocked(BlockRef block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<BlockIndex::Restored> RestoredOf(const SsdEntry& entry);
+  SsdRetention SsdRetentionOf(BlockRef block) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The block is on SSD: a restart shall find the retention that it has now.
+  void RetainOnSsd(BlockRef block) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::string SsdKeyOf(const Fingerprint& key, SpaceSlot space) const;
   int64_t UnixMillis(Tick tick) const;
   Tick TickOf(int64_t unix_millis) const;

@@ -2,6 +2,7 @@
 // is promoted, and what a restart finds. The data path is in block_store.cc.
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <utility>
 
 #include "server/base/check.h"
@@ -30,6 +31,11 @@ int64_t Millis(WallTime time) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
 }
 
+// Of times that went through ticks: by more than their rounding.
+bool Differ(int64_t one_millis, int64_t other_millis) {
+  return std::abs(one_millis - other_millis) > 10 * kTick.count();
+}
+
 }  // namespace
 
 std::string BlockStore::SsdKeyOf(const Fingerprint& key, SpaceSlot space) const {
@@ -40,6 +46,16 @@ int64_t BlockStore::UnixMillis(Tick tick) const {
   if (tick == 0) return 0;
   const int64_t ahead = static_cast<int64_t>(tick) - static_cast<int64_t>(NowTick());
   return std::max<int64_t>(Millis(options_.clock.WallNow()) + ahead * kTick.count(), 1);
+}
+
+SsdRetention BlockStore::SsdRetentionOf(BlockRef block) const {
+  const RetentionTicks ticks = index_.RetentionOf(block);
+  return {ticks.priority, UnixMillis(ticks.expires_at), UnixMillis(ticks.priority_until)};
+}
+
+void BlockStore::RetainOnSsd(BlockRef block) {
+  options_.ssd->Retain(SsdKeyOf(index_.key_of(block), index_.space_of(block)),
+                       index_.ssd_of(block).location, SsdRetentionOf(block));
 }
 
 // 0 stays 0; what has passed already is due at once.
@@ -149,7 +165,6 @@ std::optional<BlockStore::SsdWrite> BlockStore::BeginWrite(BlockRef block) {
     if (!index_.WantsSsd(block) || index_.writing(block)) return std::nullopt;
     const Residency residency = index_.ResidencyOf(block);
     const BlockRef parent = index_.parent_of(block);
-    const RetentionTicks retention = index_.RetentionOf(block);
     const SpaceSlot space = index_.space_of(block);
     index_.Pin(block);
     index_.SetWriting(block, true);
@@ -161,9 +176,11 @@ std::optional<BlockStore::SsdWrite> BlockStore::BeginWrite(BlockRef block) {
     if (parent != kNoBlock) write.record.parent = SsdKeyOf(index_.key_of(parent), space);
     write.record.codec = residency.codec_id;
     write.record.fidelity = write.copy.fidelity;
+    write.retention = index_.RetentionOf(block);
+    const SsdRetention retention = SsdRetentionOf(block);
     write.record.priority = retention.priority;
-    write.record.expires_ms = UnixMillis(retention.expires_at);
-    write.record.priority_until_ms = UnixMillis(retention.priority_until);
+    write.record.expires_ms = retention.expires_ms;
+    write.record.priority_until_ms = retention.priority_until_ms;
     write.spans = options_.dram.SpansOf(residency.slab, residency.frame_bytes);
     const FrameHeader header = HeaderOf(residency);
     write.record.frame_root = header.root;
@@ -181,6 +198,7 @@ void BlockStore::EndWrite(SsdWrite write, std::optional<SsdLocation> location) {
   if (location) {
     write.copy.location = *location;
     index_.AddSsd(block, write.copy);
+    if (index_.RetentionOf(block) != write.retention) RetainOnSsd(block);  // it changed meanwhile
   }
   // Not through the pin's own end, which would lock again.
   index_.Unpin(block);
@@ -237,7 +255,15 @@ std::vector<bool> BlockStore::KeepOnSsd(std::span<const SsdEntry> entries) {
 bool BlockStore::MovedOnSsd(const SsdEntry& from, const SsdLocation& to) {
   const auto key = SsdKey::Parse(from.record.key);
   MutexLock lock(mutex_);
-  return key && index_.MoveSsd(key->fingerprint, from.location, to);
+  if (!key || !index_.MoveSsd(key->fingerprint, from.location, to)) return false;
+  // What was said of the old place while the block was on its way did not reach the new one.
+  const BlockRef block = index_.FindKey(key->fingerprint);
+  const SsdRetention now = SsdRetentionOf(block);
+  if (now.priority != from.record.priority || Differ(now.expires_ms, from.record.expires_ms) ||
+      Differ(now.priority_until_ms, from.record.priority_until_ms)) {
+    RetainOnSsd(block);
+  }
+  return true;
 }
 
 void BlockStore::DamagedOnSsd(const SsdEntry& entry, std::string_view reason) {

@@ -96,6 +96,7 @@ size_t BlockStore::Retain(const SpaceEntry& space, std::span<const PrefixHash> h
       const BlockRef block = index_.Find(space.id, hash, Fidelity::kUnspecified, &reason);
       if (block == kNoBlock) continue;
       index_.SetRetention(block, ticks);
+      if (index_.on_ssd(block)) RetainOnSsd(block);
       ++retained;
     }
     hashes = hashes.subspan(step);

@@ -50,6 +50,8 @@ struct RetentionTicks {
   uint8_t priority = kPriorityDefault;
   Tick priority_until = 0;
   Tick expires_at = 0;
+
+  bool operator==(const RetentionTicks&) const = default;
 };
 
 // A block that has left the index, or (`stays`) one that lost a copy: the slab and the location that

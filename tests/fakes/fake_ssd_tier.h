@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -126,13 +127,16 @@ class FakeSsdTier final : public SsdFrames {
     if (found == disk_.records.end() || !(found->second.first.location == location)) return;
     disk_.records.erase(found);
   }
-  void Retain(SsdEntry entry) override {
+  void Retain(std::string_view key, SsdLocation location, const SsdRetention& retention) override {
     MutexLock lock(mutex_);
-    const auto found = disk_.records.find(entry.record.key);
-    if (found == disk_.records.end() || !(found->second.first.location == entry.location)) return;
-    found->second.first.record = std::move(entry.record);
+    const auto found = disk_.records.find(std::string(key));
+    if (found == disk_.records.end() || !(found->second.first.location == location)) return;
+    SsdRecord& record = found->second.first.record;
+    record.priority = retention.priority;
+    record.expires_ms = retention.expires_ms;
+    record.priority_until_ms = retention.priority_until_ms;
   }
-  absl::StatusOr<std::optional<SsdEntry>> Find(std::string_view key) override {
+  absl::StatusOr<std::optional<SsdEntry>> Find(std::string_view key) {
     MutexLock lock(mutex_);
     const auto found = disk_.records.find(std::string(key));
     if (found == disk_.records.end()) return std::optional<SsdEntry>();

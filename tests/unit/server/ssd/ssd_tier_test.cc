@@ -98,7 +98,12 @@ TEST(SsdTierTest, RetainChangesWhatARestartFinds) {
     entry.location = AppendNow(*tier, block).value();
     entry.record.priority = 99;
     entry.record.priority_until_ms = 12345;
-    tier->Retain(entry);
+    tier->Retain(entry.record.key, entry.location, {.priority = 7});
+    tier->Retain(entry.record.key, {.segment = 77, .generation = 1}, {.priority = 8});  // elsewhere
+    tier->Retain(entry.record.key, entry.location,
+                 {.priority = 99,
+                  .expires_ms = entry.record.expires_ms,
+                  .priority_until_ms = 12345});
   }
   std::vector<SsdEntry> found;
   OpenSsd(SmallSsd(directory), &found);

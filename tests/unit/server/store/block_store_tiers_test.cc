@@ -47,6 +47,45 @@ TEST_F(RestartTest, WhatHasLostItsHeadIsDropped) {
   EXPECT_EQ(disk_.records.size(), 0u);  // the tier was told
 }
 
+TEST_F(RestartTest, FindsTheRetentionThatABlockHadLast) {
+  {
+    Run run(disk_);
+    run.Put(1, 0, {.priority = 70, .ttl = std::chrono::milliseconds(60'000)});
+    ASSERT_TRUE(run.AllWritten());
+    const std::vector<PrefixHash> hashes = {HashOf(1)};
+    ASSERT_EQ(run.store.blocks().Retain(
+                  *run.space, hashes, {.priority = 20, .ttl = std::chrono::milliseconds(9'000)}),
+              1u);
+  }
+  EXPECT_EQ(disk_.records.begin()->second.first.record.priority, 20);
+  Run run(disk_);
+  EXPECT_EQ(run.Resident(1, 1), 1u);
+  run.clock.Advance(std::chrono::seconds(10));
+  run.store.Advance();
+  EXPECT_EQ(run.Resident(1, 1), 0u);
+}
+
+TEST_F(RestartTest, FindsTheRetentionThatChangedDuringTheWriteOrAMove) {
+  Run run(disk_);
+  ASSERT_EQ(run.Put(1), PutOutcome::kStored);
+  const std::vector<PrefixHash> hashes = {HashOf(1)};
+  const auto retain = [&](uint8_t priority) {
+    return run.store.blocks().Retain(*run.space, hashes, {.priority = priority});
+  };
+  ASSERT_EQ(retain(30), 1u);  // before, during or after the write, which is under way
+  ASSERT_TRUE(run.AllWritten());
+  ASSERT_EQ(disk_.records.size(), 1u);
+  SsdEntry& entry = disk_.records.begin()->second.first;
+  EXPECT_EQ(entry.record.priority, 30);
+  // A move that read the record before the next change, and ends after it.
+  const SsdEntry from = entry;
+  ASSERT_EQ(retain(40), 1u);
+  entry = from;
+  entry.location.generation += 1;
+  ASSERT_TRUE(run.store.migrate()->Moved(from, entry.location));
+  EXPECT_EQ(entry.record.priority, 40);
+}
+
 TEST_F(RestartTest, TimesToLiveGoOn) {
   {
     Run run(disk_);

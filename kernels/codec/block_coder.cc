@@ -24,47 +24,6 @@ TileRows<Byte> RawRows(const KvShape& shape, StreamKind kind, uint32_t head, Byt
   return rows;
 }
 
-const CodecPlan& PlanOf(const BlockRecipe& recipe, const KvShape& shape, uint32_t layer) {
-  for (const LayerPlan& row : recipe.layer_plans) {
-    if (row.first <= layer && layer <= row.last) return row.plan;
-  }
-  const uint32_t within = layer - shape.layer_begin;
-  const bool edge = within < recipe.edge_layers || shape.layers - within <= recipe.edge_layers;
-  return edge ? recipe.edge_plan : recipe.plan;
-}
-
-// The plan's codec for a stream with the model's rotation filled in, or raw.
-StreamCodec CodecOf(const BlockRecipe& recipe, const KvShape& shape, uint64_t token_begin,
-                    const RawStream& stream) {
-  if (!IsCodable(shape, stream.kind) || shape.tokens < recipe.full_tokens) return {};
-  const CodecPlan& plan = PlanOf(recipe, shape, stream.layer);
-  StreamCodec codec = stream.kind == StreamKind::kKey ? plan.key : plan.value;
-  if (codec.id == CodecId::kRaw) return codec;
-  CodecParams& params = codec.params;
-  if ((params.transform & kTransformUnrope) != 0) {
-    const RopeParams& rope = recipe.rope;
-    CodecParams turned = params;
-    turned.rope_pairing = rope.pairing;
-    turned.rope_rotary_dim = rope.rotary_dim;
-    turned.rope_theta = rope.theta;
-    turned.rope_scaling = static_cast<uint8_t>(rope.scaling);
-    turned.rope_scaling_factor = rope.scaling_factor;
-    turned.rope_attention_factor = rope.attention_factor;
-    // Keys are centred as they are when readers would refuse the rotation (a manifest may name any,
-    // of any width) or the tables do not reach the position.
-    const bool turns = RopeFieldsHold(turned) && rope.rotary_dim <= shape.head_dim_k &&
-                       RopeReaches(token_begin, shape.tokens);
-    if (turns) {
-      params = turned;
-    } else {
-      params.transform &= ~kTransformUnrope;
-    }
-  }
-  const uint32_t sinks = token_begin == 0 ? std::min<uint32_t>(recipe.sinks, kSinksMax) : 0;
-  params.sinks = static_cast<uint16_t>(sinks);
-  return Applies(codec, shape, stream.kind, token_begin) ? codec : StreamCodec{};
-}
-
 uint64_t StreamBytesMax(const StreamCodec& codec, const KvShape& shape, const RawStream& stream) {
   if (codec.id == CodecId::kRaw) return stream.bytes;
   // A stream that can not be coded falls back to its raw form.
@@ -118,6 +77,28 @@ class OneHeadTarget final : public StreamTarget {
 };
 
 }  // namespace
+
+EncodedParts JoinStreams(const FrameIdentity& identity, const KvShape& shape,
+                         std::span<const StreamCodec> planned, std::span<const CodedStream> streams,
+                         std::span<const std::byte> payload, const Checksum128& source_root) {
+  EncodedParts parts;
+  parts.payload = payload;
+  DescriptorTable descriptors;
+  Fidelity fidelity = Fidelity::kExact;
+  std::vector<FrameStream> entries;
+  for (size_t i = 0; i < streams.size(); ++i) {
+    const StreamCodec& codec = streams[i].codec;
+    if (codec.id != CodecId::kRaw) ++parts.coded_streams;
+    if (codec.id == CodecId::kRaw && planned[i].id != CodecId::kRaw) ++parts.fallback_streams;
+    fidelity = std::min(fidelity, FidelityOf(codec));
+    entries.push_back({descriptors.IndexOf(codec), streams[i].bytes});
+  }
+  // When nothing could be coded the frame is a raw one, which has no other source.
+  const Checksum128 source = parts.coded_streams > 0 ? source_root : Checksum128{};
+  parts.header =
+      BuildFrameHeader(identity, shape, {fidelity, descriptors.rows, entries, payload, source});
+  return parts;
+}
 
 TargetRows RawTarget::Rows(StreamKind kind, uint32_t layer, uint32_t head) const {
   uint64_t layer_bytes = 0, before = 0;
@@ -223,12 +204,10 @@ EncodedBlock BlockCoder::EncodeLike(const FrameView& like, std::span<const std::
 EncodedParts BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIdentity& identity,
                                        const KvShape& shape, std::span<const std::byte> raw,
                                        const Checksum128& source_root) {
-  EncodedParts block;
   const auto raw_bytes = RawBytes(shape);
-  if (!raw_bytes || raw.size() != *raw_bytes) return block;
+  if (!raw_bytes || raw.size() != *raw_bytes) return {};
   const std::vector<RawStream> raw_streams = RawStreams(shape);
   std::vector<StreamCodec> codecs;
-  DescriptorTable descriptors;
   uint64_t payload_max = 0;
   for (const RawStream& stream : raw_streams) {
     const StreamCodec codec = choose(codecs.size(), stream);
@@ -236,16 +215,14 @@ EncodedParts BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIde
     payload_max += AlignFrame(StreamBytesMax(codec, shape, stream));
   }
   if (payload_.size() < payload_max) payload_.resize(payload_max);
-  Fidelity fidelity = Fidelity::kExact;
-  std::vector<FrameStream> streams;
+  std::vector<CodedStream> streams;
   std::byte* at = payload_.data();
   for (const RawStream& stream : raw_streams) {
-    StreamCodec& codec = codecs[streams.size()];
+    StreamCodec codec = codecs[streams.size()];
     const std::span<const std::byte> source = raw.subspan(stream.offset, stream.bytes);
     uint64_t bytes = 0;
     if (codec.id != CodecId::kRaw) {
       bytes = EncodeStream(codec, shape, stream, identity.token_begin, source, at);
-      bytes > 0 ? ++block.coded_streams : ++block.fallback_streams;
       if (bytes == 0) codec = {};
     }
     if (codec.id == CodecId::kRaw) {
@@ -254,15 +231,9 @@ EncodedParts BlockCoder::EncodeStreams(const ChooseCodec& choose, const FrameIde
     }
     std::memset(at + bytes, 0, AlignFrame(bytes) - bytes);
     at += AlignFrame(bytes);
-    fidelity = std::min(fidelity, FidelityOf(codec));
-    streams.push_back({descriptors.IndexOf(codec), bytes});
+    streams.push_back({codec, bytes});
   }
-  block.payload = {payload_.data(), at};
-  // When nothing could be coded the frame is a raw one, which has no other source.
-  const Checksum128 source = block.coded_streams > 0 ? source_root : Checksum128{};
-  block.header = BuildFrameHeader(identity, shape,
-                                  {fidelity, descriptors.rows, streams, block.payload, source});
-  return block;
+  return JoinStreams(identity, shape, codecs, streams, {payload_.data(), at}, source_root);
 }
 
 bool BlockCoder::IsWellFormed(const FrameView& frame, size_t index, std::span<const std::byte> in) {

@@ -18,37 +18,14 @@
 #include <span>
 #include <vector>
 
+#include "kernels/codec/block_recipe.h"
+#include "kernels/codec/check_codecs.h"
 #include "kernels/codec/registry.h"
-#include "kernels/codec/rope_params.h"
 #include "kernels/codec/stream_layout.h"
 #include "kernels/codec/tile_codec.h"
 #include "kernels/format/frame.h"
 
 namespace larder {
-
-// Layers [first, last] of the model, both included.
-struct LayerPlan {
-  uint32_t first = 0;
-  uint32_t last = 0;
-  CodecPlan plan;
-};
-
-// How blocks of one group are stored.
-struct BlockRecipe {
-  CodecPlan plan;
-  RopeParams rope;
-  // First tokens of the first block of a chain that stay raw: attention sinks have atypical keys that
-  // would stretch every range. 0 to kSinksMax.
-  uint16_t sinks = 0;
-  // The first and last layers of the model are the most sensitive: this many of each take
-  // `edge_plan`. Counted within the group.
-  uint16_t edge_layers = 0;
-  CodecPlan edge_plan;
-  // Layers with a plan of their own, whatever else holds for them; the first row that names a layer counts.
-  std::vector<LayerPlan> layer_plans;
-  // A block with fewer tokens than this is the growing tail of a request: stored raw. 0: none is.
-  uint32_t full_tokens = 0;
-};
 
 // A frame in two parts: its header region, and the rest in memory that the coder keeps, readable until
 // its next call.
@@ -58,6 +35,18 @@ struct EncodedParts {
   uint32_t coded_streams = 0;
   uint32_t fallback_streams = 0;
 };
+
+// A stream that has been coded: how, and the bytes it takes.
+struct CodedStream {
+  StreamCodec codec;
+  uint64_t bytes = 0;
+};
+
+// The frame of streams that stand in `payload`, each followed by zero to a multiple of 64, in the order of RawStreams(shape);
+// one per entry of `planned`, which has what they were to be coded with. Where all are raw the frame has no other source.
+EncodedParts JoinStreams(const FrameIdentity& identity, const KvShape& shape,
+                         std::span<const StreamCodec> planned, std::span<const CodedStream> streams,
+                         std::span<const std::byte> payload, const Checksum128& source_root);
 
 struct EncodedBlock {
   std::vector<std::byte> frame;

@@ -1,4 +1,4 @@
-// Layout of an encoded stream, and the check of an untrusted frame against it.
+// Layout of an encoded stream.
 //
 // An encoded stream of H heads, T tokens, D channels (S sinks, as its descriptor says):
 //   [tile bytes, u32 each, H of them, zero to a multiple of 16; only when the codec's size varies]
@@ -11,7 +11,6 @@
 
 #include "kernels/codec/registry.h"
 #include "kernels/codec/tile.h"
-#include "kernels/format/frame.h"
 #include "kernels/format/kv_layout.h"
 
 namespace larder {
@@ -45,10 +44,5 @@ StreamLayout LayoutOf(const StreamCodec& codec, const KvShape& shape, StreamKind
 // Whether `codec` applies to this stream of this shape at this position: known, codable, parameters
 // accepted, sinks only at the chain's start and fewer than the tokens.
 bool Applies(const StreamCodec& codec, const KvShape& shape, StreamKind kind, uint64_t token_begin);
-
-// Whether this build can decode every stream of a parsed frame, sizes fit their codecs, and the
-// fidelity is at most what the codecs give: kNone, kBadDescriptor, kBadStream or kBadShape. Untrusted
-// frames pass through here after FrameView::Parse.
-FrameFault CheckCodecs(const FrameView& frame);
 
 }  // namespace larder

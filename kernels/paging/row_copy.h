@@ -26,6 +26,9 @@ struct RowCopy {
   uint32_t row_bytes = 0;  // a multiple of 16
 };
 
+// Whether rows may be read and written by words of 16 bytes.
+bool RowsHold(const RunRows& rows);
+
 // Whether a copy is one that may be launched: counts, pointers, and 16-byte alignment of bases, strides and rows.
 bool RowCopyHolds(const RowCopy& copy);
 

@@ -20,7 +20,7 @@
 
 #include "absl/status/status.h"
 #include "kernels/codec/coder_pool.h"
-#include "kernels/codec/stream_layout.h"
+#include "kernels/codec/check_codecs.h"
 #include "kernels/format/frame.h"
 #include "proto/contract/convert.h"
 #include "proto/contract/outcomes.h"

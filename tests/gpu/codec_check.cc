@@ -1,11 +1,11 @@
 // Every codec with CUDA kernels on a device: its bytes are the scalar reference's, for `--blocks` random blocks of each codec
 // over several shapes, layouts, types and stages before the quantiser; damaged tiles decode, or are refused, as the reference
-// has it; and the row copies between layouts.
+// has it; the row copies between layouts; and whole payloads (`--frames` random cases) as the same bodies make them on the host.
 //
-//   gpu_codec_check [--blocks N] [--seed S] [--codec ID] [--shard K --shards N]
+//   gpu_codec_check [--blocks N] [--seed S] [--codec ID] [--shard K --shards N] [--frames N]
 //
 // The scalar reference takes most of the time: shard K of N, from 0, checks every N-th codec, so that several may run at once; the
-// first one checks the copies too.
+// first one checks copies and payloads too.
 // Prints one line per codec; exit status 1 at the first difference, 77 where there is no device.
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +14,9 @@
 #include <string>
 
 #include "tests/gpu/copy_check.h"
+#include "tests/gpu/frame_check.h"
 #include "tests/gpu/gpu_machine.h"
+#include "tests/gpu/host_machine.h"
 #include "tests/gpu/tile_check.h"
 
 namespace larder {
@@ -29,6 +31,7 @@ struct Options {
   int codec = -1;  // only this CodecId
   uint64_t shard = 0;
   uint64_t shards = 1;
+  uint64_t frames = 300;
 };
 
 Options Parse(int argc, char** argv) {
@@ -45,6 +48,8 @@ Options Parse(int argc, char** argv) {
       options.shard = value;
     } else if (std::strcmp(argv[i], "--shards") == 0) {
       options.shards = value == 0 ? 1 : value;
+    } else if (std::strcmp(argv[i], "--frames") == 0) {
+      options.frames = value;
     } else {
       std::fprintf(stderr, "unknown argument %s\n", argv[i]);
       std::exit(2);
@@ -104,6 +109,24 @@ bool CheckCodec(GpuMachine& machine, const StreamCodec& codec, const Options& op
   return true;
 }
 
+// Whole payloads of any plan and shape; false at the first difference.
+bool CheckPayloads(GpuMachine& machine, const Options& options) {
+  HostMachine host;
+  uint64_t cases = 0;
+  for (uint64_t i = 0; i < options.frames; ++i) {
+    const std::string fault = CheckFrames(machine, host, options.seed * 1'000'003 + i);
+    if (fault == "skip") continue;
+    if (!fault.empty()) {
+      std::printf("FAILED: %s\n", fault.c_str());
+      return false;
+    }
+    ++cases;
+  }
+  std::printf("payloads of plans: %llu cases, all bytes equal\n",
+              static_cast<unsigned long long>(cases));
+  return cases > 0 || options.frames == 0;
+}
+
 }  // namespace
 }  // namespace larder
 
@@ -125,6 +148,7 @@ int main(int argc, char** argv) {
     std::printf("row copies between layouts: %s\n",
                 fault.empty() ? "all bytes equal" : fault.c_str());
     failed += fault.empty() ? 0 : 1;
+    failed += larder::CheckPayloads(machine, options) ? 0 : 1;
   }
   std::printf("%d codecs checked, %d failures\n", checked, failed);
   return failed == 0 && checked > 0 ? 0 : 1;

@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "kernels/codec/device/frame_kernels.cuh"
 #include "kernels/codec/device/tile_kernels.cuh"
 #include "kernels/paging/row_copy_launch.cuh"
 
@@ -80,6 +81,12 @@ class GpuMachine {
   bool Encode(const TileRun& run) { return Launched(EncodeTiles(run, stream_)); }
   bool Decode(const TileRun& run) { return Launched(DecodeTiles(run, stream_)); }
   bool Copy(const RowCopy& copy) { return Launched(CopyRows(copy, stream_)); }
+  bool EncodeFrames(const BoundFrames& frames) {
+    return Launched(larder::EncodeFrames(frames, stream_));
+  }
+  bool DecodeFrames(const BoundFrames& frames) {
+    return Launched(larder::DecodeFrames(frames, stream_));
+  }
   void Wait() { MustSucceed(cudaStreamSynchronize(stream_), "cudaStreamSynchronize"); }
 
  private:

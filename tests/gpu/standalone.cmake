@@ -11,11 +11,11 @@ include(${LARDER_ROOT}/cmake/LarderOptions.cmake)
 find_package(Threads REQUIRED)
 enable_testing()
 
-# The host's codecs in their scalar forms. A listing by pattern, as the list is kernels/CMakeLists.txt's; whole frames, which
-# need xxHash, stay outside.
+# The host's codecs in their scalar forms. A listing by pattern, as the list is kernels/CMakeLists.txt's; frames, which need xxHash,
+# stay outside: payloads do not.
 file(GLOB _codec_sources ${LARDER_ROOT}/kernels/codec/*.cc ${LARDER_ROOT}/kernels/codec/device/*.cc
-  ${LARDER_ROOT}/kernels/paging/*.cc)
-list(FILTER _codec_sources EXCLUDE REGEX "_simd\\.cc$|/frame_plan\\.cc$|/block_coder\\.cc$|/stream_layout\\.cc$")
+  ${LARDER_ROOT}/kernels/paging/*.cc ${LARDER_ROOT}/kernels/format/kv_layout.cc)
+list(FILTER _codec_sources EXCLUDE REGEX "_simd\\.cc$|/block_coder\\.cc$|/check_codecs\\.cc$")
 add_library(larder_codec STATIC ${_codec_sources} scalar_only.cc)
 add_library(larder::codec ALIAS larder_codec)
 target_link_libraries(larder_codec PUBLIC larder::build_flags Threads::Threads)

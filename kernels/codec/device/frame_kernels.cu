@@ -1,21 +1,40 @@
 #include "kernels/codec/device/frame_kernels.cuh"
 
-#include <utility>
+#include <cuda_runtime.h>
 
+#include "kernels/codec/device/frame_pack.cuh"
 #include "kernels/codec/device/tile_kernels.cuh"
 #include "kernels/paging/row_copy_launch.cuh"
 
 namespace larder {
 namespace {
 
+constexpr uint64_t kGridRowsMax = 65'535;  // of a grid's second axis
+
+__global__ void __launch_bounds__(kCtaThreads)
+    LayOutFrames(const __grid_constant__ FramePack pack) {
+  DeviceCta cta;
+  LayOutFrame(cta, pack, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(kCtaThreads) OpenFrames(const __grid_constant__ FramePack pack) {
+  DeviceCta cta;
+  OpenFrame(cta, pack, blockIdx.x);
+}
+
+__global__ void __launch_bounds__(kCtaThreads) PackTiles(const __grid_constant__ FramePack pack) {
+  DeviceCta cta;
+  PackTile(cta, pack, blockIdx.x / pack.heads, blockIdx.x % pack.heads, blockIdx.y);
+}
+
+__global__ void __launch_bounds__(kCtaThreads)
+    UnpackAllRows(const __grid_constant__ FramePack pack) {
+  DeviceCta cta;
+  UnpackRows(cta, pack, blockIdx.x / pack.heads, blockIdx.x % pack.heads, blockIdx.y);
+}
+
 bool Holds(const BoundFrames& frames, bool encode) {
-  for (const TileRun& run : frames.runs) {
-    if (!RunHolds(run, encode)) return false;
-  }
-  for (const RowCopy& copy : frames.copies) {
-    if (!RowCopyHolds(copy)) return false;
-  }
-  return frames.blocks > 0;
+  return FramesHold(frames, encode) && (!frames.pack || frames.blocks <= kGridRowsMax);
 }
 
 cudaError_t Clear(const FrameClear& clear, uint32_t blocks, cudaStream_t stream) {
@@ -45,17 +64,26 @@ cudaError_t EncodeFrames(const BoundFrames& frames, cudaStream_t stream) {
     const cudaError_t error = Clear(clear, frames.blocks, stream);
     if (error != cudaSuccess) return error;
   }
-  return cudaSuccess;
+  if (!frames.pack) return cudaSuccess;
+  const FramePack& pack = *frames.pack;
+  LayOutFrames<<<pack.blocks, kCtaThreads, 0, stream>>>(pack);
+  PackTiles<<<dim3(pack.streams * pack.heads, pack.blocks), kCtaThreads, 0, stream>>>(pack);
+  return cudaGetLastError();
 }
 
 cudaError_t DecodeFrames(const BoundFrames& frames, cudaStream_t stream) {
   if (!Holds(frames, /*encode=*/false)) return cudaErrorInvalidValue;
+  if (frames.pack) {
+    const FramePack& pack = *frames.pack;
+    OpenFrames<<<pack.blocks, kCtaThreads, 0, stream>>>(pack);
+    UnpackAllRows<<<dim3(pack.streams * pack.heads, pack.blocks), kCtaThreads, 0, stream>>>(pack);
+    if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) return error;
+  }
   for (const TileRun& run : frames.runs) {
     const cudaError_t error = DecodeTiles(run, stream);
     if (error != cudaSuccess) return error;
   }
-  for (RowCopy copy : frames.copies) {
-    std::swap(copy.from, copy.to);
+  for (const RowCopy& copy : frames.copies) {
     const cudaError_t error = CopyRows(copy, stream);
     if (error != cudaSuccess) return error;
   }

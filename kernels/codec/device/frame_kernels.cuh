@@ -1,10 +1,11 @@
 // Whole payloads coded on a device (frame_plan.h): every step of a BoundFrames on one stream.
 //
-// Bytes   those of BlockCoder. Encoding writes every byte of the payloads; decoding every row.
-// Cost    a launch per kind and run of layers with equal codecs, one more where rows stay as they are; asynchronous on `stream`, no
-//         allocation, no synchronisation.
-// Status  cudaErrorInvalidValue when a step does not hold, before anything is launched; else the first launch's that failed, after
-//         which the payloads mean nothing.
+// Bytes   those of BlockCoder. Encoding writes every byte of the payloads; decoding every row, but those of a stream that it
+//         refuses.
+// Cost    a launch per kind and run of layers with equal codecs, one more where rows stay as they are, and two of a packed plan;
+//         asynchronous on `stream`, no allocation, no synchronisation.
+// Status  cudaErrorInvalidValue when a step does not hold or the frames are bound for the other direction, before anything is
+//         launched; else the first launch's that failed, after which the payloads mean nothing.
 // Thread-safe. Deterministic.
 #pragma once
 
@@ -15,7 +16,8 @@
 namespace larder {
 
 cudaError_t EncodeFrames(const BoundFrames& frames, cudaStream_t stream);
-// Any payload bytes decode to some values; the caller has verified them.
+// Streams of fixed size decode whatever bytes they have; the caller has verified them. Those of a size that varies are checked,
+// and refused where the host's decoder would.
 cudaError_t DecodeFrames(const BoundFrames& frames, cudaStream_t stream);
 
 }  // namespace larder

@@ -153,8 +153,7 @@ LARDER_HOST_DEVICE void EncodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
                                    uint8_t* shared) {
   const uint32_t parts = PartsOf<Quantiser>(run, /*encode=*/true);
   const uint32_t rows = PartRowsOf<Quantiser>(run, /*encode=*/true);
-  const uint32_t stream = unit / parts / run.heads;
-  const Tile tile(run, block, stream, unit / parts % run.heads);
+  const Tile tile(run, block, unit / parts / run.heads, unit / parts % run.heads);
   const uint32_t begin = unit % parts * rows;
   const PartRange range{begin, LeastOf(begin + rows, run.shape.tokens)};
   SharedArena arena(shared);
@@ -171,7 +170,7 @@ LARDER_HOST_DEVICE void EncodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
   Quantiser::Encode(part, scratch);
   const bool refused = cta.Any(bad);
   cta.Each([&](unsigned thread) {
-    if (thread == 0 && refused) run.refused[uint64_t{block} * run.streams + stream] = 1;
+    if (thread == 0 && refused) *tile.refused() = 1;
     if constexpr (kSizeVaries<Quantiser>) return;
     // Tiles are followed by zeros up to a multiple of 16.
     if (range.end == run.shape.tokens && thread < 16 - (run.tile_bytes - 1) % 16 - 1) {
@@ -186,6 +185,14 @@ LARDER_HOST_DEVICE void DecodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
   const uint32_t parts = PartsOf<Quantiser>(run, /*encode=*/false);
   const uint32_t rows = PartRowsOf<Quantiser>(run, /*encode=*/false);
   const Tile tile(run, block, unit / parts / run.heads, unit / parts % run.heads);
+  if (tile.encoded == nullptr) {
+    if constexpr (kSizeVaries<Quantiser>) {
+      cta.Each([&](unsigned thread) {
+        if (thread == 0 && *tile.size() == kNoTileBytes) *tile.refused() = 1;
+      });
+    }
+    return;
+  }
   const uint32_t begin = unit % parts * rows;
   const PartRange range{begin, LeastOf(begin + rows, run.shape.tokens)};
   SharedArena arena(shared);
@@ -206,7 +213,7 @@ LARDER_HOST_DEVICE void DecodeTile(Cta& cta, const TileRun& run, uint32_t unit, 
   if constexpr (kSizeVaries<Quantiser>) {
     const bool holds = Quantiser::Decode(part, scratch);
     cta.Each([&](unsigned thread) {
-      if (thread == 0 && !holds) run.refused[uint64_t{block} * run.streams + tile.stream] = 1;
+      if (thread == 0 && !holds) *tile.refused() = 1;
     });
   } else {
     Quantiser::Decode(part, scratch);

@@ -60,8 +60,19 @@ struct Tile {
         stream(stream_of),
         head(head_of),
         rows(of.rows.Tile(block_of, stream_of, head_of)),
-        encoded(of.tiles.base + block_of * of.tiles.block_stride +
-                stream_of * of.tiles.stream_stride + head_of * of.tiles.head_stride) {}
+        encoded(Encoded(of, block_of, stream_of, head_of)) {}
+
+  // Null when the run has no such tile.
+  LARDER_HOST_DEVICE static uint8_t* Encoded(const TileRun& run, uint32_t block, uint32_t stream,
+                                             uint32_t head) {
+    const RunTiles& tiles = run.tiles;
+    uint8_t* base = tiles.base + block * tiles.block_stride;
+    if (tiles.places == nullptr) {
+      return base + stream * tiles.stream_stride + head * tiles.head_stride;
+    }
+    const uint64_t place = tiles.places[run.TileIndex(block, stream, head)];
+    return place == kNoTile ? nullptr : base + place;
+  }
 
   LARDER_HOST_DEVICE uint8_t* Row(uint32_t row) const { return run.rows.Row(rows, block, row); }
   LARDER_HOST_DEVICE uint32_t dim() const { return run.shape.head_dim; }
@@ -82,6 +93,9 @@ struct Tile {
   // Of tiles whose size varies.
   LARDER_HOST_DEVICE uint32_t* size() const {
     return run.sizes + run.TileIndex(block, stream, head);
+  }
+  LARDER_HOST_DEVICE uint32_t* refused() const {
+    return run.refused + uint64_t{block} * run.streams + stream;
   }
   LARDER_HOST_DEVICE uint8_t* scratch() const {
     return run.scratch + run.TileIndex(block, stream, head) * run.scratch_bytes;

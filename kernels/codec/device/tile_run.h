@@ -54,7 +54,13 @@ struct RunTiles {
   int64_t block_stride = 0;
   int64_t stream_stride = 0;
   int64_t head_stride = 0;
+  // Of a decoder alone: [block][stream][head], bytes behind base + b block_stride, multiples of 16, instead of the strides of
+  // stream and head. kNoTile: there is none, and its rows stay as they are.
+  const uint64_t* places = nullptr;
 };
+
+inline constexpr uint64_t kNoTile = ~uint64_t{0};
+inline constexpr uint32_t kNoTileBytes = ~uint32_t{0};  // in TileRun::sizes: not well-formed
 
 // Tables that the host computes (device_tables.h), in device memory.
 struct RunTables {

@@ -2,81 +2,45 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/codec/block_coder.h"
 #include "tests/unit/kernels/codec/coder_fixture.h"
 
 namespace larder {
 namespace {
 
-// Rebuilds the frame's header after `change` has altered its parts; the payload is what it was.
-template <typename Change>
-FrameFault CheckAfter(const std::vector<std::byte>& frame, Change change) {
-  FrameView view;
-  EXPECT_EQ(FrameView::Parse(frame, &view), FrameFault::kNone);
-  std::vector<CodecDescriptor> descriptors(view.descriptors().begin(), view.descriptors().end());
-  std::vector<FrameStream> streams;
-  for (const StreamEntry& stream : view.streams()) {
-    streams.push_back({stream.descriptor, stream.bytes});
-  }
-  std::vector<std::byte> payload(frame.begin() + view.header().header_bytes, frame.end());
-  Fidelity fidelity = view.fidelity();
-  FrameIdentity identity = view.identity();
-  change(descriptors, streams, payload, fidelity, identity);
-  const auto header =
-      BuildFrameHeader(identity, view.shape(), {fidelity, descriptors, streams, payload, {}});
-  EXPECT_FALSE(header.empty());
-  EXPECT_EQ(FrameView::Parse(header, &view), FrameFault::kNone);
-  return CheckCodecs(view);
+TEST(StreamLayoutTest, PutsTableAndSinksBeforeTiles) {
+  const KvShape shape = AttentionShape(/*tokens=*/40, /*dim=*/64);
+  StreamCodec codec = RecipeOf("lossless").plan.key;
+  codec.params.sinks = 4;
+  const StreamLayout layout = LayoutOf(codec, shape, StreamKind::kKey, /*heads=*/5);
+  EXPECT_EQ(layout.tile.tokens, 36u);
+  EXPECT_EQ(layout.table_bytes, 32u);  // 5 words, to a multiple of 16
+  EXPECT_EQ(layout.sink_bytes, 4u * 64 * 2);
+  EXPECT_EQ(layout.tile_bytes_max, 36u * 64 * 2);
+  EXPECT_EQ(layout.stream_bytes_max, 32u + 5 * (4u * 64 * 2 + 36u * 64 * 2));
 }
 
-class StreamLayoutTest : public testing::Test {
- protected:
-  void SetUp() override {
-    const KvShape shape = AttentionShape();
-    BlockCoder coder;
-    frame_ = coder.Encode(RecipeOf("fp8"), IdentityAt(64), shape, GaussianBlock(shape, 1)).frame;
-  }
-  std::vector<std::byte> frame_;
-};
-
-TEST_F(StreamLayoutTest, AcceptsWhatTheCoderWrites) {
-  EXPECT_EQ(CheckAfter(frame_, [](auto&...) {}), FrameFault::kNone);
+TEST(StreamLayoutTest, GivesFixedSizesNoTable) {
+  const KvShape shape = AttentionShape(/*tokens=*/40, /*dim=*/64);
+  const StreamLayout layout =
+      LayoutOf(RecipeOf("e4m3").plan.key, shape, StreamKind::kKey, /*heads=*/2);
+  EXPECT_EQ(layout.table_bytes, 0u);
+  EXPECT_EQ(layout.stream_bytes_max, 2u * (16 + 40 * 64));  // scale and codes
 }
 
-TEST_F(StreamLayoutTest, RefusesUnknownCodecsAndParameters) {
-  EXPECT_EQ(CheckAfter(frame_, [](auto& d, auto&...) { d[0].codec_id = 500; }),
-            FrameFault::kBadDescriptor);
-  EXPECT_EQ(CheckAfter(frame_, [](auto& d, auto&...) { d[0].params[1] = 0x40; }),
-            FrameFault::kBadDescriptor);
-}
-
-TEST_F(StreamLayoutTest, RefusesSizesThatDoNotFit) {
-  EXPECT_EQ(CheckAfter(frame_, [](auto&, auto& streams, auto&...) { streams[0].bytes -= 1; }),
-            FrameFault::kBadStream);
-}
-
-TEST_F(StreamLayoutTest, RefusesAFidelityAboveTheCodecs) {
-  EXPECT_EQ(CheckAfter(frame_, [](auto&, auto&, auto&, auto& f, auto&) { f = Fidelity::kExact; }),
-            FrameFault::kBadShape);
-  EXPECT_EQ(CheckAfter(frame_, [](auto&, auto&, auto&, auto& f, auto&) { f = Fidelity::kReduced; }),
-            FrameFault::kNone);
-}
-
-TEST_F(StreamLayoutTest, RefusesSinksBehindTheFirstBlock) {
-  CodecParams params;
-  EXPECT_EQ(CheckAfter(frame_,
-                       [&](auto& d, auto&...) {
-                         std::memcpy(&params, d[0].params.data(), sizeof(params));
-                         params.sinks = 4;
-                         std::memcpy(d[0].params.data(), &params, sizeof(params));
-                       }),
-            FrameFault::kBadDescriptor);
-}
-
-TEST_F(StreamLayoutTest, RefusesPositionsBeyondTheRotationTables) {
-  EXPECT_EQ(CheckAfter(frame_, [](auto&, auto&, auto&, auto&,
-                                  auto& identity) { identity.token_begin = ~uint64_t{0}; }),
-            FrameFault::kBadDescriptor);
+TEST(StreamLayoutTest, AppliesToWhatCodecsCanCode) {
+  const KvShape shape = AttentionShape(/*tokens=*/40, /*dim=*/64);
+  StreamCodec codec = RecipeOf("e4m3").plan.key;
+  EXPECT_TRUE(Applies(codec, shape, StreamKind::kKey, 64));
+  EXPECT_FALSE(Applies(StreamCodec{}, shape, StreamKind::kKey, 64));
+  EXPECT_FALSE(Applies(codec, shape, StreamKind::kRope, 64));
+  KvShape bytes = shape;
+  bytes.dtype = Dtype::kFp8E4M3;
+  EXPECT_FALSE(Applies(codec, bytes, StreamKind::kKey, 64));
+  codec.params.sinks = 4;
+  EXPECT_TRUE(Applies(codec, shape, StreamKind::kKey, 0));
+  EXPECT_FALSE(Applies(codec, shape, StreamKind::kKey, 64));
+  codec.params.sinks = 40;
+  EXPECT_FALSE(Applies(codec, shape, StreamKind::kKey, 0));
 }
 
 }  // namespace

@@ -22,6 +22,9 @@ namespace larder::server {
 
 enum class PolicyKind : uint8_t { kLru, kS3Fifo, kLfuda };
 
+// Where blocks are encoded on ingest.
+enum class CodecDevice : uint8_t { kAuto, kCpu, kGpu };
+
 // What one tenant may hold, and what nobody else may take from it.
 struct TenantBudget {
   std::string tenant;
@@ -108,6 +111,9 @@ struct Config {
   // Lowest fidelity that a put may ask for: exact, near, balanced or compact. A model whose own plan is
   // lower goes as low as that.
   Fidelity codec_fidelity_min = Fidelity::kNear;
+  // kAuto: on the CUDA device 0 when this is a build with CUDA that finds one; kGpu: there, or the server does not start. Blocks
+  // that it can not take at once, or fails on, are encoded on the CPU; the bytes are the same.
+  CodecDevice codec_device = CodecDevice::kAuto;
   // First tokens of a sequence that stay raw: attention sinks, 4 in the StreamingLLM paper.
   uint32_t codec_sinks = 4;
   // First and last layers that stay near-exact under a plan of lower fidelity: the most sensitive ones.

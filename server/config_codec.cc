@@ -86,6 +86,7 @@ std::vector<ConfigField> CodecFields() {
     }
     return words;
   }();
+  static const std::vector<std::string> kDeviceWords = {"auto", "cpu", "gpu"};
   return {
       TextField("codec", "PLAN", "How blocks are stored", "a codec plan, like raw, fp8 or q8q4",
                 "see 'larder codec list'", &Config::codec, IsPlan),
@@ -117,6 +118,14 @@ std::vector<ConfigField> CodecFields() {
           [](size_t position, Config& config) {
             config.codec_fidelity_min =
                 static_cast<Fidelity>(position + static_cast<size_t>(Fidelity::kCompact));
+          }),
+      WordField(
+          "codec_device", "Where blocks are encoded on ingest", kDeviceWords,
+          [](const Config& config) {
+            return kDeviceWords[static_cast<size_t>(config.codec_device)];
+          },
+          [](size_t position, Config& config) {
+            config.codec_device = static_cast<CodecDevice>(position);
           }),
       CountField("codec_sinks", "First tokens of a sequence that stay raw", &Config::codec_sinks, 0,
                  kSinksMax),

@@ -17,6 +17,8 @@
 #include "server/base/http_endpoint.h"
 #include "server/base/log.h"
 #include "server/base/metrics.h"
+#include "server/codec/cuda_coder.h"
+#include "server/codec/device_encoder.h"
 #include "server/memory/cuda_arena.h"
 #include "server/memory/host_arena.h"
 #include "server/rpc/admin_service.h"
@@ -59,11 +61,23 @@ std::string LocalSocketName(const std::string& instance_id) {
          ToHex({reinterpret_cast<const uint8_t*>(instance_id.data()), instance_id.size()});
 }
 
-// The tiers that a server may lack.
+// The tiers and the device that a server may lack.
 struct LowerTiers {
   OpenedSsd ssd;
   std::unique_ptr<DeviceArena> hbm;
+  std::unique_ptr<DeviceCoder> coder;
 };
+
+// The device that encodes on ingest; nullptr: the CPU does.
+absl::StatusOr<std::unique_ptr<DeviceCoder>> OpenDeviceCoder(const Config& config) {
+  if (config.codec_device == CodecDevice::kCpu) return nullptr;
+  const bool must = config.codec_device == CodecDevice::kGpu;
+  if (!must && CudaDeviceCount() == 0) return nullptr;
+  auto coder = CreateCudaCoder({});
+  if (coder.ok() || must) return coder;
+  LogWarn("no device encodes; the CPU does", {{"reason", std::string(coder.status().message())}});
+  return nullptr;
+}
 
 absl::StatusOr<LowerTiers> OpenLowerTiers(const Config& config, const Clock& clock) {
   LowerTiers lower;
@@ -72,6 +86,9 @@ absl::StatusOr<LowerTiers> OpenLowerTiers(const Config& config, const Clock& clo
     if (!hbm.ok()) return hbm.status();
     lower.hbm = *std::move(hbm);
   }
+  auto coder = OpenDeviceCoder(config);
+  if (!coder.ok()) return coder.status();
+  lower.coder = *std::move(coder);
   auto ssd = OpenSsd(config, clock);
   if (!ssd.ok()) return ssd.status();
   lower.ssd = *std::move(ssd);
@@ -122,12 +139,13 @@ struct Server::State {
         dram(TierKind::kDram, *arena),
         hbm_arena(std::move(lower.hbm)),
         ssd(std::move(lower.ssd)),
-        store(config, {dram, ssd.parts.get(), OpenHbm()}, clock, metrics),
+        coder(std::move(lower.coder)),
+        store(config, {dram, ssd.parts.get(), OpenHbm(), OpenEncoder()}, clock, metrics),
         gate(config.streams_max, config.stream_idle_timeout, clock),
         windows({config.windows_max, config.windows_per_client_max, config.window_bytes_max,
                  config.windows_bytes_max}),
         transport(config.transport_threads),
-        backend{config,      store, gate, clock, metrics, windows, transport, RandomInstanceId(),
+        backend{config,      store, gate,   clock, metrics, windows, transport, RandomInstanceId(),
                 clock.Now(), {},    nullptr},
         cache(backend),
         windows_service(backend),
@@ -139,6 +157,11 @@ struct Server::State {
   }
 
   DeviceTier* OpenHbm() { return hbm_arena ? &hbm.emplace(*hbm_arena) : nullptr; }
+
+  DeviceEncoder* OpenEncoder() {
+    if (coder == nullptr) return nullptr;
+    return &encoder.emplace(std::move(coder), DeviceEncoder::Options{}, metrics);
+  }
 
   std::optional<HbmSample> SampleHbm(const BlockStore::Stats& blocks) {
     if (!hbm) return std::nullopt;
@@ -211,6 +234,8 @@ struct Server::State {
   std::unique_ptr<DeviceArena> hbm_arena;
   std::optional<DeviceTier> hbm;
   OpenedSsd ssd;
+  std::unique_ptr<DeviceCoder> coder;  // until the encoder has it
+  std::optional<DeviceEncoder> encoder;
   Store store;
   StreamGate gate;
   WindowTable windows;

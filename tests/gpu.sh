@@ -6,7 +6,8 @@
 #
 #   --blocks N    random blocks of each codec to compare with the scalar reference (default 10000)
 #   --sanitize    the checks once more, on few blocks, under compute-sanitizer's memcheck and racecheck
-#   --server      the HBM tier, too: its arena, and the store's moves and reads over it; needs the packages of deploy/packages.txt
+#   --server      the server, too: the HBM tier's arena, the store's moves and reads over it, and encoding on ingest; needs the packages
+#                 of deploy/packages.txt
 #   --log FOLDER  where build logs and the table go (default build/gpu/log)
 #
 # Prints one table: the outcome of each check, then encode and decode GB/s beside the device's copy bandwidth. Exit status: 0 when
@@ -40,7 +41,7 @@ if [[ -n $server ]]; then
   stage "gpu: configure the server" "$logs/configure_server.log" cmake -S . -B build/gpu/server "${generator[@]}" -DCMAKE_BUILD_TYPE=Release \
     -DLARDER_CUDA=ON -DLARDER_BUILD_BENCH=OFF
   stage "gpu: build the server" "$logs/build_server.log" cmake --build build/gpu/server --parallel "$(nproc)" \
-    --target device_arena_conformance store_hbm_test
+    --target device_arena_conformance store_hbm_test server_codec_test
 fi
 
 failed=0 skipped=0
@@ -94,6 +95,7 @@ all_shards() {
   if [[ -n $server ]]; then
     check device_arena on_device build/gpu/server/bin/device_arena_conformance
     check store_hbm on_device build/gpu/server/bin/store_hbm_test
+    check server_codec on_device build/gpu/server/bin/server_codec_test
   fi
   check codec_bench "$bin/gpu_codec_bench"
   for name in codec_check codec_bench; do

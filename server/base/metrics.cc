@@ -32,6 +32,8 @@ constexpr std::array<const char*, kMethods> kMethodNames = {
     "Renew",        "Retain",           "WatchEvents", "Admin", "OpenWindow", "CloseWindow",
     "GetToWindow",  "PutFromWindow"};
 constexpr std::array<const char*, kPlanes> kPlaneNames = {"inline", "shm", "ucx"};
+constexpr std::array<const char*, kDeviceEncodeEnds> kDeviceEncodeEndNames = {
+    "done", "busy", "unfit", "failed", "late"};
 constexpr std::array<const char*, kTransferEnds> kTransferEndNames = {"done", "over_deadline",
                                                                       "peer_gone", "failed"};
 constexpr std::array<const char*, kRemovalReasons> kRemovalReasonNames = {
@@ -110,6 +112,7 @@ struct Metrics::State {
   Counter* encode_fallback_streams =
       PlainCounter(registry, "larder_encode_fallback_streams_total",
                    "Streams kept raw because their values did not fit the plan's codec.");
+  Counters<kDeviceEncodeEnds> device_encodes;
   Counter* encode_seconds = PlainCounter(registry, "larder_encode_seconds_total",
                                          "Time spent encoding blocks on ingest.");
   Counter* get_hit_blocks =
@@ -141,6 +144,11 @@ Metrics::State::State() {
         removed, {{"reason", kRemovalReasonNames[i]}}, "priority_band",
         [](size_t band) { return kPriorityBandNames[band]; });
   }
+
+  device_encodes = Resolve<kDeviceEncodeEnds>(
+      CounterFamily(registry, "larder_encode_device_blocks_total",
+                    "Blocks meant for a device; all but \"done\" the CPU encoded."),
+      {}, "end", [](size_t end) { return kDeviceEncodeEndNames[end]; });
 
   auto& transfers_family = CounterFamily(registry, "larder_transfers_total",
                                          "Blocks moved to or from clients, by plane and end.");
@@ -232,6 +240,10 @@ void Metrics::CountEncode(uint32_t coded_streams, uint32_t fallback_streams, dou
   state_->encode_coded_streams->Increment(coded_streams);
   state_->encode_fallback_streams->Increment(fallback_streams);
   state_->encode_seconds->Increment(seconds);
+}
+
+void Metrics::CountDeviceEncode(DeviceEncodeEnd end) {
+  state_->device_encodes[static_cast<size_t>(end)]->Increment();
 }
 
 void Metrics::CountGetHit(uint64_t frame_bytes) {

@@ -50,6 +50,16 @@ enum class RemovalReason : uint8_t {
 };
 inline constexpr int kRemovalReasons = 6;
 
+// What became of a block that was to be encoded on a device; on all but the first the CPU encoded it.
+enum class DeviceEncodeEnd : uint8_t {
+  kDone = 0,
+  kBusy = 1,    // no slot was free
+  kUnfit = 2,   // its shape or size is not one that the device takes
+  kFailed = 3,
+  kLate = 4,
+};
+inline constexpr int kDeviceEncodeEnds = 5;
+
 // Spaces with series of their own, 14 each. Later ones share the label "other": a fleet with more
 // spaces than this reads sums, and a scrape must stay near a megabyte even with long names.
 inline constexpr size_t kSpaceSeriesMax = 256;
@@ -110,6 +120,7 @@ class Metrics {
   // One block that was encoded on ingest: streams that the plan's codec took, streams whose values
   // did not fit it and stay raw, and the time it took.
   void CountEncode(uint32_t coded_streams, uint32_t fallback_streams, double seconds);
+  void CountDeviceEncode(DeviceEncodeEnd end);
   void CountGetHit(uint64_t frame_bytes);
   void CountGetMiss(MissReason reason);
   // One block that ended its way to or from a client, and the bytes of it that arrived whole.

@@ -1,7 +1,6 @@
 #include "server/store/ingest.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -50,6 +49,7 @@ IngestSession::IngestSession(const IngestParts& parts, const SpaceEntry& space, 
     : blocks_(parts.blocks),
       budget_(parts.budget),
       coders_(parts.coders),
+      device_(parts.device),
       metrics_(parts.metrics),
       space_(space),
       recipe_(space.codec.recipe),
@@ -213,7 +213,7 @@ bool IngestSession::FindParent() {
     const PrefixHash parent{header.parent_hash_bytes, header.parent_hash};
     arriving_->parent = blocks_.PinBlock(space_, parent);
     if (arriving_->parent.empty()) {
-      Settle(PutOutcome::kParentAbsent, MessageOf(PutOutcome::kParentAbsent));
+      Settle(PutOutcome::kParentAbsent);
       return false;
     }
   }
@@ -222,7 +222,7 @@ bool IngestSession::FindParent() {
   const PutOutcome outcome = blocks_.Check(
       {space_, arriving_->frame, arriving_->retention, arriving_->parent, stored_fidelity});
   if (outcome == PutOutcome::kStored) return true;
-  Settle(outcome, MessageOf(outcome));
+  Settle(outcome);
   if (outcome == PutOutcome::kAlreadyPresent && await_durable_) {
     PinSet resident = blocks_.PinBlock(space_, {header.prefix_hash_bytes, header.prefix_hash});
     if (!resident.empty()) Persist(arriving_->index, std::move(resident));
@@ -276,7 +276,7 @@ void IngestSession::Complete() {
                                        std::move(block.room->slab));
       FaultAt("put.published");
       if (!published.pin.empty()) last_ = std::move(published.pin);
-      Settle(published.outcome, MessageOf(published.outcome));
+      Settle(published.outcome);
       const bool resident = published.outcome == PutOutcome::kStored ||
                             published.outcome == PutOutcome::kAlreadyPresent;
       if (await_durable_ && resident) Persist(block.index, blocks_.PinAgain(last_));
@@ -285,39 +285,7 @@ void IngestSession::Complete() {
   arriving_.reset();
 }
 
-// The verified raw frame in staging becomes an encoded one in a slab of its size.
-void IngestSession::Encode() {
-  ArrivingBlock& block = *arriving_;
-  const FrameHeader raw_header = block.frame.header();
-  // The raw block is the payload without its padding.
-  std::byte* raw = block.room->staging.get() + raw_header.header_bytes;
-  size_t raw_bytes = 0;
-  for (const StreamEntry& stream : block.frame.streams()) {
-    std::memmove(raw + raw_bytes, block.room->staging.get() + stream.offset, stream.bytes);
-    raw_bytes += stream.bytes;
-  }
-  const auto start = std::chrono::steady_clock::now();
-  FaultAt("put.encode");
-  const CoderPool::Loan coder = coders_.Take();
-  const EncodedParts encoded = coder->EncodeParts(
-      recipe_, block.frame.identity(), block.frame.shape(), {raw, raw_bytes}, raw_header.root);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  metrics_.CountEncode(encoded.coded_streams, encoded.fallback_streams, seconds.count());
-  if (encoded.header.empty() ||
-      FrameView::Parse(encoded.header, &block.frame) != FrameFault::kNone) {
-    Settle(PutOutcome::kInvalid, "the block does not fit a frame in its encoded form");
-    return;
-  }
-  block.room->slab = blocks_.Reserve(space_, encoded.header.size() + encoded.payload.size(),
-                               block.retention.priority);
-  if (!block.room->slab) {
-    Settle(PutOutcome::kNoRoom, MessageOf(PutOutcome::kNoRoom));
-    return;
-  }
-  // The one copy of the encoded bytes: how many there are was not known before.
-  CopyInto(block.room->slab.spans(), encoded.header);
-  CopyInto(Behind(block.room->slab.spans(), encoded.header.size()), encoded.payload);
-}
+void IngestSession::Settle(PutOutcome outcome) { Settle(outcome, MessageOf(outcome)); }
 
 void IngestSession::Settle(PutOutcome outcome, std::string_view message) {
   ArrivingBlock& block = *arriving_;

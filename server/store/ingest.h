@@ -26,6 +26,7 @@
 #include "proto/contract/outcomes.h"
 #include "server/base/byte_budget.h"
 #include "server/base/metrics.h"
+#include "server/codec/device_encoder.h"
 #include "server/store/block_store.h"
 #include "server/store/durable_results.h"
 #include "server/store/migrate.h"
@@ -68,6 +69,7 @@ struct IngestParts {
   CoderPool& coders;
   Metrics& metrics;
   Migrate* migrate = nullptr;  // none: nothing is durable
+  DeviceEncoder* device = nullptr;  // none: the CPU encodes
 };
 
 // One batch of one stream. Confined to the stream's reactions. The space must outlive it (spaces
@@ -75,7 +77,8 @@ struct IngestParts {
 //
 // A raw frame is encoded with the batch's recipe on the thread that brought its last byte: so a
 // parent is published before its child arrives, and a stream that encodes is read no faster than
-// that. The threads of the transport bound how many encode at once.
+// that. The threads of the transport bound how many encode at once. A device encodes in its place
+// where there is one that can; the thread then waits, for a bounded time, as long as it would work.
 class IngestSession {
  public:
   IngestSession(const IngestParts& parts, const SpaceEntry& space, uint32_t count);
@@ -130,17 +133,20 @@ class IngestSession {
   std::optional<IngestRoom> TakeRoom(uint64_t frame_bytes, bool encode, uint8_t priority,
                                      std::string_view* reason);
   void Encode();
+  void StoreEncoded(const EncodedParts& encoded);
   absl::Status Receive(uint32_t index, uint64_t bytes);
   void TryStreams();
   void Land(std::span<const std::byte> piece);
   void Verify(std::span<const std::byte> landed);
   void Complete();
+  void Settle(PutOutcome outcome);  // with the outcome's own message
   void Settle(PutOutcome outcome, std::string_view message);
   void Persist(uint32_t index, PinSet block);
 
   BlockStore& blocks_;
   ByteBudget& budget_;
   CoderPool& coders_;
+  DeviceEncoder* const device_;
   Metrics& metrics_;
   const SpaceEntry& space_;
   BlockRecipe recipe_;

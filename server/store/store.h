@@ -44,6 +44,7 @@ struct StoreTiers {
   Tier& dram;
   const SsdParts* ssd = nullptr;
   DeviceTier* hbm = nullptr;
+  DeviceEncoder* encoder = nullptr;  // no tier, but a device as well
 };
 
 // Thread-safe. The tiers, `clock` and `metrics` must outlive it. With an SSD tier it begins with what
@@ -72,7 +73,8 @@ class Store {
   HbmReads* hbm_reads() { return hbm_reads_ ? &*hbm_reads_ : nullptr; }
 
   IngestSession OpenIngest(const SpaceEntry& space, uint32_t count) {
-    return IngestSession({blocks_, ingest_budget_, coders_, metrics_, migrate()}, space, count);
+    return IngestSession({blocks_, ingest_budget_, coders_, metrics_, migrate(), encoder_}, space,
+                         count);
   }
 
   FetchSession OpenFetch(const SpaceEntry& space, std::vector<PrefixHash> hashes,
@@ -115,6 +117,7 @@ class Store {
   QuarantineList quarantine_;
   SsdFrames* const ssd_;
   DeviceTier* const hbm_;
+  DeviceEncoder* const encoder_;
   std::atomic<bool> draining_{false};
   BlockStore blocks_;
   std::optional<Migrate> migrate_;

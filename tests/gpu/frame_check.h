@@ -46,27 +46,6 @@ struct DecodedFrames {
   std::vector<uint32_t> refused;
 };
 
-// Rows of raw blocks that stand one after the other at `base`.
-inline std::array<RunRows, kFrameKindsMax> RawRowsAt(const KvShape& shape, uint8_t* base) {
-  std::array<RunRows, kFrameKindsMax> rows;
-  const bool attention = shape.kind == GroupKind::kAttention;
-  const bool hnd = attention && shape.axis_order == AxisOrder::kHnd;
-  const int64_t heads = attention ? shape.kv_heads : 1;
-  const auto kinds = StreamsOfLayer(shape.kind);
-  int64_t layer_bytes = 0;
-  for (size_t kind = 0; kind < kinds.size(); ++kind) {
-    const int64_t row =
-        int64_t{kind == 0 ? shape.head_dim_k : shape.head_dim_v} * DtypeBytes(shape.dtype);
-    rows[kind].base = base + layer_bytes;
-    rows[kind].block_stride = static_cast<int64_t>(RawBytes(shape).value());
-    rows[kind].head_stride = hnd ? row * shape.tokens : row;
-    rows[kind].token_stride = hnd ? row : row * heads;
-    layer_bytes += static_cast<int64_t>(RawStreamBytes(shape, kinds[kind]).value());
-  }
-  for (RunRows& each : rows) each.stream_stride = layer_bytes;
-  return rows;
-}
-
 // The plan's memory on a machine besides rows and payloads.
 template <typename Machine>
 struct FrameBuffers {

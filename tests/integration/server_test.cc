@@ -14,6 +14,7 @@
 #include "larder/v1/manifest.pb.h"
 #include "proto/contract/convert.h"
 #include "proto/contract/prefix_hash.h"
+#include "server/memory/cuda_arena.h"
 
 namespace larder {
 namespace {
@@ -294,6 +295,19 @@ TEST_F(ServerTest, WatchersSeeBlocksComeAndGo) {
   while (reader->Read(&response)) {
   }
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+}
+
+TEST_F(ServerTest, StartRefusesADeviceThatIsNotThere) {
+  if (server::CudaDeviceCount() > 0) GTEST_SKIP() << "there is a CUDA device";
+  server::Config config;
+  config.listen = config.metrics_listen = "127.0.0.1:0";
+  config.dram_bytes = uint64_t{16} << 20;
+  config.codec_device = server::CodecDevice::kGpu;
+  const absl::Status status = server::Server::Start(config).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("codec_device"), absl::string_view::npos) << status;
+  config.codec_device = server::CodecDevice::kAuto;
+  EXPECT_TRUE(server::Server::Start(config).ok());
 }
 
 TEST_F(ServerTest, StartRefusesAnAddressThatIsTaken) {

@@ -18,12 +18,14 @@ FOLDERS = {
     'server/': _CONTRACT + _GENERATED + ('kernels/codec/registry.h', 'transport/', 'server/'),
     'server/base/': _LOW_SERVER,
     'server/memory/': _LOW_SERVER + ('server/memory/', 'kernels/'),
+    # Encodes blocks on a device: knows no key, tier or slab.
+    'server/codec/': _LOW_SERVER + ('kernels/', 'server/codec/'),
     # A tier knows bytes and slabs; it never calls another tier, the store does.
     'server/tier/': _LOW_SERVER + ('server/memory/', 'server/tier/'),
     'server/ssd/': _LOW_SERVER + ('server/memory/', 'server/tier/tier.h', 'server/ssd/'),
     'server/policy/': _LOW_SERVER + ('server/policy/',),
     'server/transport/': _LOW_SERVER + ('transport/', 'server/memory/', 'server/tier/tier.h', 'server/transport/'),
-    'server/store/': _LOW_SERVER + ('kernels/', 'server/memory/', 'server/tier/', 'server/ssd/', 'server/policy/',
+    'server/store/': _LOW_SERVER + ('kernels/', 'server/codec/', 'server/memory/', 'server/tier/', 'server/ssd/', 'server/policy/',
                                     'server/transport/', 'server/store/', 'server/config.h'),
     # Validates, converts, calls one store function, converts back.
     'server/rpc/': _LOW_SERVER + _GENERATED + ('kernels/codec/registry.h', 'server/tier/tier.h', 'server/store/', 'server/transport/', 'server/rpc/',
@@ -41,7 +43,7 @@ DEPENDENCIES = {
     'prometheus-cpp': (r'prometheus/', r'server/base/metrics(_sampled)?\.'),
     'UCX': (r'uc[pst]/', r'(.*/)?ucx_[^/]*$'),
     'RocksDB': (r'rocksdb/', r'server/ssd/'),
-    'CUDA': (r'cuda|cooperative_groups|cub/', r'.*\.cuh?$|.*/cuda_status\.h$|server/memory/cuda_arena\.'),
+    'CUDA': (r'cuda|cooperative_groups|cub/', r'.*\.cuh?$|.*/cuda_status\.h$|server/memory/cuda_arena\.|server/codec/cuda_coder\.'),
     'Abseil': (r'absl/', r'(?!kernels/format/.*\.h$)(?!.*\.cuh?$).*'),
 }
 

@@ -280,6 +280,26 @@ BoundFrames FramePlan::Bind(const FrameMemory& memory, bool encode) const {
   return frames;
 }
 
+std::array<RunRows, kFrameKindsMax> RawRowsAt(const KvShape& shape, uint8_t* base) {
+  std::array<RunRows, kFrameKindsMax> rows;
+  const bool attention = shape.kind == GroupKind::kAttention;
+  const bool hnd = attention && shape.axis_order == AxisOrder::kHnd;
+  const auto kinds = StreamsOfLayer(shape.kind);
+  int64_t layer_bytes = 0;
+  for (size_t kind = 0; kind < kinds.size() && kind < rows.size(); ++kind) {
+    const auto row = static_cast<int64_t>(RowBytes(shape, kinds[kind]));
+    rows[kind].base = base + layer_bytes;
+    rows[kind].head_stride = hnd ? row * shape.tokens : row;
+    rows[kind].token_stride = hnd ? row : row * (attention ? shape.kv_heads : 1);
+    layer_bytes += static_cast<int64_t>(RawStreamBytes(shape, kinds[kind]).value_or(0));
+  }
+  for (RunRows& each : rows) {
+    each.stream_stride = layer_bytes;
+    each.block_stride = layer_bytes * shape.layers;
+  }
+  return rows;
+}
+
 bool FramesHold(const BoundFrames& frames, bool encode) {
   if (frames.blocks == 0 || frames.encode != encode) return false;
   for (const TileRun& run : frames.runs) {

@@ -143,6 +143,9 @@ class FramePlan {
   std::vector<std::byte> image_;
 };
 
+// Rows of raw blocks of an attention or latent shape that stand one after the other at `base`.
+std::array<RunRows, kFrameKindsMax> RawRowsAt(const KvShape& shape, uint8_t* base);
+
 // Whether bound frames are ones that may be launched: shapes, pointers and alignment of every step.
 bool FramesHold(const BoundFrames& frames, bool encode);
 

@@ -76,6 +76,7 @@ Config UnusualConfig() {
           .window_bytes_max = uint64_t{3} << 20,
           .windows_bytes_max = uint64_t{5} << 20,
           .transport_threads = 7,
+          .codec_device = CodecDevice::kGpu,
           .tenants = {{"chat", uint64_t{1} << 30, uint64_t{512} << 20},
                       {"batch", uint64_t{5} << 19, 0},
                       {"a.b-c_d", std::nullopt, uint64_t{1} << 20}},
@@ -141,6 +142,7 @@ TEST(ConfigTest, HasAFlagForEveryField) {
                                  "--window-bytes-max=3MiB",
                                  "--windows-bytes-max=5MiB",
                                  "--transport-threads=7",
+                                 "--codec-device=gpu",
                                  "--tenants",
                                  "chat=reserve_bytes:512MiB+quota_bytes:1GiB,batch=quota_bytes:"
                                  "2560KiB,a.b-c_d=reserve_bytes:1MiB",
@@ -304,6 +306,7 @@ TEST(ConfigTest, RefusesWrongTypesWithTheirLine) {
            {"\nlisten: [127.0.0.1, 80]", "yaml:2: listen: found 'a list', expected a loopback"},
            {"dram_huge_pages: yes", "found 'yes', expected one of false, true"},
            {"policy: LRU", "found 'LRU', expected one of lru, s3fifo, lfuda"},
+           {"codec_device: cuda", "found 'cuda', expected one of auto, cpu, gpu"},
            {"log_level: loud", "found 'loud', expected one of trace, debug, info, warn, error"},
            {"dram_bytes: 1GB", "found '1GB', expected a size from 16MiB to 511GiB"},
            {"stream_idle_timeout_ms: 10s", "found '10s', expected whole milliseconds"},

@@ -5,6 +5,7 @@
 #include "kernels/codec/block_coder.h"
 #include "kernels/codec/number_formats.h"
 #include "server/store/ingest.h"
+#include "tests/fakes/fake_device_coder.h"
 #include "tests/unit/server/store/store_fixture.h"
 
 namespace larder::server {
@@ -30,7 +31,8 @@ Manifest AttentionManifest(uint32_t tokens) {
 
 class IngestCodecTest : public StoreFixture {
  protected:
-  IngestCodecTest() : StoreFixture(Lenient(), uint64_t{1} << 20) {
+  explicit IngestCodecTest(DeviceEncoder* encoder = nullptr)
+      : StoreFixture(Lenient(), uint64_t{1} << 20, nullptr, nullptr, encoder) {
     space = store.spaces().Register("default", AttentionManifest(33)).value()[0];
   }
   static Config Lenient() {
@@ -262,6 +264,70 @@ TEST_F(IngestCodecTest, KeepsRawWhatACodecCanNotHold) {
   ASSERT_TRUE(DecodeFrame(coder, view, frame, decoded));
   EXPECT_EQ(std::memcmp(decoded.data(), raw.data(), RawStreams(space->shape)[0].bytes), 0);
   EXPECT_NE(metrics.Scrape().find("larder_encode_fallback_streams_total 1"), std::string::npos);
+}
+
+// The store's device; constructed before the store that uses it, destroyed after.
+class DeviceHolder {
+ protected:
+  explicit DeviceHolder(std::unique_ptr<FakeDeviceCoder> coder)
+      : device(*coder), encoder(std::move(coder), Options(), device_metrics) {}
+  static DeviceEncoder::Options Options() {
+    return {.patience = std::chrono::seconds(20), .failures_max = 3, .raw_bytes_min = 0};
+  }
+
+  Metrics device_metrics;
+  FakeDeviceCoder& device;
+  DeviceEncoder encoder;
+};
+
+class IngestOnDeviceTest : protected DeviceHolder, public IngestCodecTest {
+ protected:
+  IngestOnDeviceTest()
+      : DeviceHolder(std::make_unique<FakeDeviceCoder>(1)), IngestCodecTest(&encoder) {}
+  bool Counted(const char* line) {
+    return device_metrics.Scrape().find(line) != std::string::npos;
+  }
+};
+
+TEST_F(IngestOnDeviceTest, StoresWhatTheCpuWouldWhetherTheDeviceWorksOrNot) {
+  BlockCoder coder;
+  uint64_t number = 0;
+  for (const DeviceAct act : {DeviceAct::kWorks, DeviceAct::kFails, DeviceAct::kUnfit,
+                              DeviceAct::kRefuses, DeviceAct::kWorks}) {
+    device.Act(act);
+    for (const char* plan : {"fp8", "lossless"}) {
+      ++number;
+      Bytes raw = Values(number);
+      const uint16_t infinity = 0x7F80;
+      if (number % 3 == 0) std::memcpy(raw.data() + 600, &infinity, 2);
+      const Bytes frame = RawFrame(number, 0, raw);
+      ASSERT_EQ(PutAs(plan, frame).outcome, PutOutcome::kStored) << number;
+      Bytes stored;
+      const FrameView view = Stored(number, &stored);
+      FrameView raw_view;
+      ASSERT_EQ(FrameView::Parse(frame, &raw_view), FrameFault::kNone);
+      EXPECT_EQ(coder
+                    .Encode(CodecPolicy::RecipeFor(space->codec, plan).value(),
+                            Identity(number, 0), space->shape, raw, raw_view.header().root)
+                    .frame,
+                stored)
+          << number;
+      EXPECT_EQ(PutAs(plan, frame).outcome, PutOutcome::kAlreadyPresent);
+    }
+  }
+  EXPECT_TRUE(Counted("larder_encode_device_blocks_total{end=\"done\"} 2"));
+  EXPECT_TRUE(Counted("larder_encode_device_blocks_total{end=\"unfit\"} 2"));
+  EXPECT_TRUE(Counted("larder_encode_device_blocks_total{end=\"failed\"} 3"));
+  EXPECT_FALSE(encoder.on());  // so that the CPU did the last ones
+}
+
+TEST_F(IngestOnDeviceTest, GivesTheSlotBackOfABlockThatFindsNoRoom) {
+  for (uint64_t number = 1; number <= 400; ++number) {
+    const LookupAnswer leased = Look(1, 1, 1000);
+    PutAs("fp8", RawFrame(number, number - 1, Values(number)));
+  }
+  EXPECT_FALSE(Counted("larder_encode_device_blocks_total{end=\"busy\"} 1"));
+  store.leases().ReleaseAll();
 }
 
 TEST_F(IngestCodecTest, ASessionThatEndsEarlyLeavesNoStaging) {

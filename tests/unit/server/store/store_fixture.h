@@ -74,8 +74,9 @@ class StoreFixture : public ::testing::Test {
   explicit StoreFixture(Config config = {})
       : StoreFixture(config, kBlocks * kFrameGranules * kGranuleBytes) {}
   StoreFixture(Config config, uint64_t tier_bytes, const SsdParts* ssd = nullptr,
-               DeviceTier* hbm = nullptr)
-      : tier(tier_bytes), store(Resized(config, tier_bytes), {tier, ssd, hbm}, clock, metrics) {
+               DeviceTier* hbm = nullptr, DeviceEncoder* encoder = nullptr)
+      : tier(tier_bytes),
+        store(Resized(config, tier_bytes), {tier, ssd, hbm, encoder}, clock, metrics) {
     space = store.spaces().Register("default", TestManifest()).value()[0];
   }
   ~StoreFixture() override {

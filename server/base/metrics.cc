@@ -33,7 +33,7 @@ constexpr std::array<const char*, kMethods> kMethodNames = {
     "GetToWindow",  "PutFromWindow"};
 constexpr std::array<const char*, kPlanes> kPlaneNames = {"inline", "shm", "ucx"};
 constexpr std::array<const char*, kDeviceEncodeEnds> kDeviceEncodeEndNames = {
-    "done", "busy", "unfit", "failed", "late"};
+    "done", "busy", "unfit", "failed", "late", "differs"};
 constexpr std::array<const char*, kTransferEnds> kTransferEndNames = {"done", "over_deadline",
                                                                       "peer_gone", "failed"};
 constexpr std::array<const char*, kRemovalReasons> kRemovalReasonNames = {

@@ -57,8 +57,9 @@ enum class DeviceEncodeEnd : uint8_t {
   kUnfit = 2,   // its shape or size is not one that the device takes
   kFailed = 3,
   kLate = 4,
+  kDiffers = 5,  // other bytes than the CPU's
 };
-inline constexpr int kDeviceEncodeEnds = 5;
+inline constexpr int kDeviceEncodeEnds = 6;
 
 // Spaces with series of their own, 14 each. Later ones share the label "other": a fleet with more
 // spaces than this reads sums, and a scrape must stay near a megabyte even with long names.

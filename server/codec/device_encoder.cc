@@ -61,12 +61,15 @@ void DeviceEncoder::Failed(DeviceEncodeEnd end) {
   bool last = false;
   {
     MutexLock lock(mutex_);
-    last = ++failures_ == options_.failures_max;
+    const bool was_on = failures_ < options_.failures_max;
+    failures_ = end == DeviceEncodeEnd::kDiffers ? options_.failures_max : failures_ + 1;
+    last = was_on && failures_ >= options_.failures_max;
   }
   if (!last) return;
   LogWarn("the device does not encode any more; blocks are encoded on the CPU until a restart",
-          {{"failures", options_.failures_max},
-           {"last", end == DeviceEncodeEnd::kLate ? "late" : "failed"}});
+          {{"last", end == DeviceEncodeEnd::kDiffers ? "other bytes than the CPU's"
+                    : end == DeviceEncodeEnd::kLate  ? "late"
+                                                     : "failed"}});
 }
 
 std::optional<DeviceEncoder::Encoded> DeviceEncoder::Encode(const BlockToEncode& block) {
@@ -93,15 +96,30 @@ std::optional<DeviceEncoder::Encoded> DeviceEncoder::Encode(const BlockToEncode&
     return std::nullopt;
   }
   Hold hold(this, *slot);
+  const DeviceResult result = coder_->Result(*slot);
+  EncodedParts parts =
+      JoinStreams(block.identity, block.shape, planned->codecs, StreamsOf(*planned, result.placed),
+                  result.payload, block.source_root);
+  if (!planned->proven->load(std::memory_order_relaxed)) {
+    if (!Proves(block, parts.header)) {
+      Failed(DeviceEncodeEnd::kDiffers);
+      return std::nullopt;
+    }
+    planned->proven->store(true, std::memory_order_relaxed);
+  }
   {
     MutexLock lock(mutex_);
     if (failures_ < options_.failures_max) failures_ = 0;
   }
   metrics_.CountDeviceEncode(DeviceEncodeEnd::kDone);
-  const DeviceResult result = coder_->Result(*slot);
-  return Encoded{JoinStreams(block.identity, block.shape, planned->codecs,
-                             StreamsOf(*planned, result.placed), result.payload, block.source_root),
-                 std::move(hold)};
+  return Encoded{std::move(parts), std::move(hold)};
+}
+
+// The header has the checksums of all streams.
+bool DeviceEncoder::Proves(const BlockToEncode& block, const std::vector<std::byte>& header) const {
+  BlockCoder host;
+  return host.EncodeParts(block.recipe, block.identity, block.shape, block.raw, block.source_root)
+             .header == header;
 }
 
 }  // namespace larder::server

@@ -6,6 +6,8 @@
 //
 // The caller's thread waits for its block: it would otherwise compute for as long, and what bounds those threads bounds the
 // device's work. At most slots() blocks are in flight; who finds none free does not wait.
+// A device is not believed: the first block of each shape and set of codecs is encoded by the host, too, and a device that makes
+// other bytes is not asked any more. So is each that comes after all plans of its kind were forgotten (device_plans.h).
 // A slot whose block was late is used again only when the device is done with it. After failures_max failures in a row the
 // device is not asked any more until the server starts again, which is logged once.
 // Thread-safe. Outlives what Encode returns.
@@ -83,6 +85,8 @@ class DeviceEncoder {
   void GiveBack(size_t slot, SlotState state);
   DeviceState Await(size_t slot) const;
   void Failed(DeviceEncodeEnd end);
+  // Whether the frame whose header the device's bytes make is the host's.
+  bool Proves(const BlockToEncode& block, const std::vector<std::byte>& header) const;
 
   const Options options_;
   Metrics& metrics_;

@@ -24,6 +24,14 @@ std::shared_ptr<const PlannedBlock> DevicePlans::Kept(const KvShape& shape,
   return plans_.front();
 }
 
+std::shared_ptr<std::atomic<bool>> DevicePlans::ProofLocked(const KvShape& shape,
+                                                            std::span<const StreamCodec> codecs) {
+  for (const auto& kept : plans_) {
+    if (kept->shape == shape && std::ranges::equal(kept->codecs, codecs)) return kept->proven;
+  }
+  return std::make_shared<std::atomic<bool>>(false);
+}
+
 std::shared_ptr<const PlannedBlock> DevicePlans::Find(const BlockRecipe& recipe,
                                                       const KvShape& shape, uint64_t token_begin) {
   std::vector<StreamCodec> codecs = CodecsOf(recipe, shape, token_begin);
@@ -33,9 +41,10 @@ std::shared_ptr<const PlannedBlock> DevicePlans::Find(const BlockRecipe& recipe,
   // Made without the lock: two threads may make the same, and both are kept for a while.
   auto plan = FramePlan::Create(shape, codecs, position, FramePlacing::kPacked);
   if (!plan) return nullptr;
-  auto made = std::make_shared<const PlannedBlock>(
-      PlannedBlock{shape, std::move(codecs), position, *std::move(plan)});
   MutexLock lock(mutex_);
+  auto proven = ProofLocked(shape, codecs);
+  auto made = std::make_shared<const PlannedBlock>(
+      PlannedBlock{shape, std::move(codecs), position, *std::move(plan), std::move(proven)});
   plans_.push_front(made);
   if (plans_.size() > kPlansMax) plans_.pop_back();
   return made;

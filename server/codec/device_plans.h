@@ -5,6 +5,7 @@
 //       for a new position.
 #pragma once
 
+#include <atomic>
 #include <list>
 #include <memory>
 #include <span>
@@ -16,12 +17,14 @@
 
 namespace larder::server {
 
-// A packed plan, so that sizes may vary and streams that can not be coded stand raw. Immutable.
+// A packed plan, so that sizes may vary and streams that can not be coded stand raw. Immutable but for `proven`.
 struct PlannedBlock {
   KvShape shape;
   std::vector<StreamCodec> codecs;  // by stream
   uint64_t position = 0;            // of the rotation; 0 when nothing turns
   FramePlan plan;
+  // Whether a device has once made the host's frame of such a block; plans that differ in position alone share it.
+  std::shared_ptr<std::atomic<bool>> proven;
 };
 
 class DevicePlans {
@@ -35,6 +38,9 @@ class DevicePlans {
  private:
   std::shared_ptr<const PlannedBlock> Kept(const KvShape& shape,
                                            std::span<const StreamCodec> codecs, uint64_t position);
+  std::shared_ptr<std::atomic<bool>> ProofLocked(const KvShape& shape,
+                                                 std::span<const StreamCodec> codecs)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;
   std::list<std::shared_ptr<const PlannedBlock>> plans_ ABSL_GUARDED_BY(mutex_);  // last used first

@@ -23,6 +23,7 @@ enum class DeviceAct : uint8_t {
   kRefuses,  // to start
   kStalls,   // until Release
   kUnfit,
+  kLies,  // makes other bytes
 };
 
 class FakeDeviceCoder final : public DeviceCoder {
@@ -60,6 +61,7 @@ class FakeDeviceCoder final : public DeviceCoder {
     slot.thread = std::thread([this, &slot, act] {
       if (act == DeviceAct::kStalls) AwaitRelease();
       const bool encoded = act != DeviceAct::kFails && Encode(slot);
+      if (act == DeviceAct::kLies) slot.payload[0] ^= std::byte{1};
       slot.state.store(encoded ? DeviceState::kDone : DeviceState::kFailed);
     });
     return DeviceStart::kStarted;

@@ -126,6 +126,19 @@ TEST_F(DeviceEncoderTest, LeavesTheDeviceAloneAfterFailuresInARow) {
   EXPECT_EQ(Count("done"), 1u);
 }
 
+TEST_F(DeviceEncoderTest, LeavesADeviceAloneThatMakesOtherBytes) {
+  Begin(1, milliseconds(20'000));
+  EXPECT_TRUE(encoder->Encode(Block()));
+  EXPECT_TRUE(encoder->Encode(Block()));
+  const BlockRecipe other = RecipeOf("q8q4");
+  device->Act(DeviceAct::kLies);
+  EXPECT_FALSE(encoder->Encode({other, IdentityAt(0), shape, raw, Checksum128{}}));
+  EXPECT_EQ(Count("differs"), 1u);
+  EXPECT_FALSE(encoder->on());
+  device->Act(DeviceAct::kWorks);
+  EXPECT_FALSE(encoder->Encode(Block()));
+}
+
 TEST_F(DeviceEncoderTest, WaitsNoLongerThanItsPatienceAndKeepsTheSlotOfALateBlock) {
   Begin(1, milliseconds(10));
   device->Act(DeviceAct::kStalls);

@@ -19,6 +19,15 @@ TEST(DevicePlansTest, MakesAPlanOnceAndForOnePosition) {
   EXPECT_NE(plans.Find(RecipeOf("fp8"), AttentionShape(41), 640), turned);
 }
 
+TEST(DevicePlansTest, SharesProofsBetweenPositions) {
+  DevicePlans plans;
+  const KvShape shape = AttentionShape();
+  const auto first = plans.Find(RecipeOf("fp8"), shape, 640);
+  EXPECT_FALSE(first->proven->load());
+  EXPECT_EQ(plans.Find(RecipeOf("fp8"), shape, 1280)->proven, first->proven);
+  EXPECT_NE(plans.Find(RecipeOf("q8q4"), shape, 640)->proven, first->proven);
+}
+
 TEST(DevicePlansTest, NeedsNoPositionWhereNothingTurns) {
   DevicePlans plans;
   const KvShape shape = AttentionShape();

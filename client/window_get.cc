@@ -1,20 +1,15 @@
 #include "client/window_get.h"
 
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
-#include <climits>
 #include <cstring>
-#include <ctime>
 #include <deque>
 #include <map>
 #include <optional>
 #include <utility>
 
 #include "client/plane.h"
+#include "client/progress_wait.h"
 #include "client/unary_call.h"
 #include "larder/v1/window.grpc.pb.h"
 #include "proto/contract/convert.h"
@@ -27,23 +22,9 @@ namespace {
 
 // Blocks of one request: 48 bytes each, well under gRPC's 4 MiB.
 constexpr size_t kBatchBlocksMax = 16'384;
-// While a server on this host copies a block, its next step is 10 us off: sleeping would cost more than that.
-constexpr int kSpins = 2'000;
-// A wake-up is never lost for longer.
-constexpr long kSleepNanoseconds = 5'000'000;
-
-void Sleep(std::atomic<uint32_t>* word, uint32_t seen) {
-  const timespec timeout{0, kSleepNanoseconds};
-  ::syscall(SYS_futex, word, FUTEX_WAIT, seen, &timeout, nullptr, 0);
-}
-void WakeAll(std::atomic<uint32_t>* word) {
-  ::syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
-}
-void Pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#endif
-}
+// While so much of a call is still to come the server may run ahead, which costs no time (the check is faster
+// than the copy) and spares the CPU the spinning.
+constexpr uint64_t kRunAheadBytes = 3 << 20;
 
 // The server answered: no transfer of the call touches the window any more. Other codes also come from gRPC
 // itself.
@@ -85,7 +66,8 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   void Receive();
   void ReceiveBlock(size_t position);
   void Feed(Arriving& block, uint64_t frame_bytes, uint64_t available);
-  void AwaitMore(ProgressSlot& slot, uint32_t seen, bool begun);
+  uint64_t BytesBehind(size_t position) const;
+  void AwaitMore(size_t position, uint32_t seen, bool begun);
   void MeetUp();
   void Conclude();
   std::vector<uint64_t> FramesToCome() const;
@@ -220,7 +202,7 @@ void WindowGet::Send() {
 void WindowGet::OnAnswer(const absl::Status& status) {
   answer_ = status;
   answered_.store(true);
-  if (std::atomic<uint32_t>* const word = sleeping_on_.load()) WakeAll(word);
+  if (std::atomic<uint32_t>* const word = sleeping_on_.load()) WakeAll(*word);
   MeetUp();
 }
 
@@ -246,7 +228,7 @@ void WindowGet::ReceiveBlock(size_t position) {
       Feed(block, frame_bytes, std::min(available, frame_bytes));
     }
     if ((state & ProgressSlot::kEnded) != 0 || last_look) return;
-    AwaitMore(slot, state, begun);
+    AwaitMore(position, state, begun);
   }
 }
 
@@ -267,14 +249,24 @@ void WindowGet::Feed(Arriving& block, uint64_t frame_bytes, uint64_t available) 
   block.teller->Tell(block.index, block.receiver->layers_ready());
 }
 
-void WindowGet::AwaitMore(ProgressSlot& slot, uint32_t seen, bool begun) {
-  for (int i = 0; begun && open_.window->server_tells() && i < kSpins; ++i) {
-    if (slot.state.load(std::memory_order_relaxed) != seen) return;
-    Pause();
+// Bytes of the blocks behind this one, at most.
+uint64_t WindowGet::BytesBehind(size_t position) const {
+  uint64_t bytes = 0;
+  for (size_t i = position + 1; i < blocks_.size() && bytes < kRunAheadBytes; ++i) {
+    bytes += blocks_[i].span.bytes;
+  }
+  return bytes;
+}
+
+void WindowGet::AwaitMore(size_t position, uint32_t seen, bool begun) {
+  ProgressSlot& slot = SlotAt(position);
+  if (begun && open_.window->server_tells()) {
+    if (!work_->options.on_layers && BytesBehind(position) >= kRunAheadBytes) return Nap();
+    if (SpinUntilChanged(slot.state, seen)) return;
   }
   slot.waiters.store(1);
   sleeping_on_.store(&slot.state);
-  if (!answered_.load() && slot.state.load() == seen) Sleep(&slot.state, seen);
+  if (!answered_.load() && slot.state.load() == seen) SleepOn(slot.state, seen);
   sleeping_on_.store(nullptr);
   slot.waiters.store(0, std::memory_order_relaxed);
 }

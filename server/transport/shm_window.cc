@@ -112,7 +112,7 @@ void ShmWindow::Write(const Transfer& transfer, const ByteSpans& source, Transfe
       !slot_lives ? TransferEnd::kFailed
                   : Move(transfer, source,
                          [&](std::byte* window, std::span<std::byte> step, uint64_t copied) {
-                           CopyBlock(window, step.data(), step.size());
+                           StreamBlock(window, step.data(), step.size());
                            if (slot == nullptr || copied == bytes) return;  // the end is told below
                            state = ProgressSlot::kBegun |
                                    static_cast<uint32_t>(copied / ProgressSlot::kUnitBytes);

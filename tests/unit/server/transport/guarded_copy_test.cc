@@ -16,11 +16,16 @@ TEST(GuardedCopyTest, CopiesEverySizeExactly) {
   std::vector<std::byte> source(200'000);
   for (std::byte& byte : source) byte = static_cast<std::byte>(random());
   for (const size_t bytes : {0u, 1u, 63u, 4096u, 16383u, 16384u, 16385u, 131072u, 199'999u}) {
-    std::vector<std::byte> target(bytes + 64, std::byte{0xEE});
-    CopyBlock(target.data() + 7, source.data() + 1, bytes);
-    EXPECT_EQ(std::memcmp(target.data() + 7, source.data() + 1, bytes), 0) << bytes;
-    EXPECT_EQ(target[6], std::byte{0xEE});
-    EXPECT_EQ(target[bytes + 7], std::byte{0xEE}) << bytes;
+    for (const auto copy : {CopyBlock, StreamBlock}) {
+      for (const size_t shift : {0u, 7u, 48u}) {
+        std::vector<std::byte> target(bytes + 256, std::byte{0xEE});
+        std::byte* const to = target.data() + 64 + shift;
+        copy(to, source.data() + 1, bytes);
+        EXPECT_EQ(std::memcmp(to, source.data() + 1, bytes), 0) << bytes;
+        EXPECT_EQ(to[-1], std::byte{0xEE});
+        EXPECT_EQ(to[bytes], std::byte{0xEE}) << bytes;
+      }
+    }
   }
 }
 
@@ -31,6 +36,7 @@ TEST(GuardedCopyTest, AnAccessBehindTheEndOfTheFileEndsInsteadOfTheProcess) {
   ASSERT_EQ(::ftruncate(memory.fd(), 4096), 0);
   for (int i = 0; i < 3; ++i) {  // the handler works again and again
     EXPECT_FALSE(Guarded([&] { CopyBlock(memory.data(), ours.data(), ours.size()); }));
+    EXPECT_FALSE(Guarded([&] { StreamBlock(memory.data(), ours.data(), ours.size()); }));
     EXPECT_FALSE(Guarded([&] { CopyBlock(ours.data(), memory.data(), ours.size()); }));
     EXPECT_TRUE(Guarded([&] { CopyBlock(memory.data(), ours.data(), 4096); }));
   }

@@ -1,13 +1,15 @@
-// Blocks between two hosts over UCX: two network namespaces, joined by a veth pair with a rate and a loss. Needs root and
-// skips without it.
+// Blocks between two hosts, over UCX and inline: two network namespaces, joined by a veth pair with a rate and a loss,
+// or by a link that also delays (host_link.h). Needs root and skips without it.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <cstdlib>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 
 #include "tests/integration/child_process.h"
+#include "tests/integration/host_link.h"
 
 namespace larder::testing {
 namespace {
@@ -121,6 +123,111 @@ TEST(UcxHostsTest, ASmallerFrameArrivesSooner) {
   EXPECT_LT(quarter.seconds, raw.seconds);
   std::printf("1 Gbit/s: 8 x 16 MiB %.3f s, 8 x 4 MiB %.3f s, ratio %.2f\n", raw.seconds,
               quarter.seconds, quarter.seconds / raw.seconds);
+}
+
+// 10 ms each way, one packet in a hundred lost each way.
+HostLink::Options FarAway() { return {.delay = std::chrono::milliseconds(10), .loss_percent = 1}; }
+
+TEST(UcxHostsTest, BlocksCrossALinkThatDelaysAndLoses) {
+  HostLink link;
+  if (!link.Open(FarAway())) GTEST_SKIP() << HostLink::why_not();
+  const std::vector<std::string> load = {std::to_string(256 << 10), "6"};
+  const auto host = [&](HostLink::Side side, const char* verb, const std::string& address) {
+    return link.On(side, {UCX_HOST_PATH, verb, address, HostLink::kDevice, load[0], load[1]});
+  };
+  ChildProcess server(
+      host(HostLink::kServer, "serve", std::string(HostLink::kServerAddress) + ":7742"));
+  const std::string address = server.ReadLine(20s).value_or("");
+  ASSERT_NE(address, "");
+  ChildProcess client(host(HostLink::kClient, "fetch", address));
+  EXPECT_TRUE(client.ReadLine(90s).value_or("").starts_with("6 "));
+  EXPECT_EQ(server.ReadLine(90s).value_or(""), "6");
+  EXPECT_GT(link.lost(), 0u);
+}
+
+// A whole server there and the command line here.
+class FarServer {
+ public:
+  explicit FarServer(const HostLink& link)
+      : link_(link),
+        server_(link.On(HostLink::kServer,
+                        {LARDERD_PATH, "--listen", std::string(HostLink::kServerAddress) + ":0",
+                         "--metrics-listen", "127.0.0.1:0", "--log-level", "error"})) {
+    const auto ready = Json(server_.ReadLine(30s).value_or(""));
+    if (ready.is_object()) address_ = ready.value("listen", "");
+  }
+  bool serves() const { return !address_.empty(); }
+  bool Answers() const {
+    ChildProcess client(
+        link_.On(HostLink::kClient, {LARDER_PATH, "--address", address_, "--plane", "inline",
+                                     "--timeout-ms", "20000", "ping", "--count", "1"}));
+    return client.WaitExit(60s) == 0;
+  }
+  // The summary of a replay; every call of it has `timeout_ms`. No object when it could not begin.
+  nlohmann::json Replay(int timeout_ms, const std::string& trace, int block_tokens) const {
+    ChildProcess client(link_.On(
+        HostLink::kClient,
+        {LARDER_PATH, "--address", address_, "--plane", "inline", "--timeout-ms",
+         std::to_string(timeout_ms), "replay", "--trace", trace, "--verify", "--json", "-",
+         "--block-tokens", std::to_string(block_tokens)}));
+    std::string text;
+    while (const auto line = client.ReadLine(120s)) text += *line;
+    return Json(text);
+  }
+
+ private:
+  static nlohmann::json Json(const std::string& text) {
+    return nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  }
+  const HostLink& link_;
+  ChildProcess server_;
+  std::string address_;
+};
+
+TEST(InlineHostsTest, BlocksCrossALinkThatDelaysAndLosesWithinTheirDeadline) {
+  HostLink link;
+  if (!link.Open(FarAway())) GTEST_SKIP() << HostLink::why_not();
+  const std::string trace = ::testing::TempDir() + "hosts_trace_" + std::to_string(::getpid());
+  ASSERT_EQ(std::system((std::string(LARDER_PATH) + " trace generate --requests 12 --out " + trace +
+                         " >/dev/null")
+                            .c_str()),
+            0);
+  FarServer server(link);
+  ASSERT_TRUE(server.serves());
+  const auto patient = server.Replay(30'000, trace, 32);
+  ASSERT_TRUE(patient.is_object());
+  EXPECT_EQ(patient["errors"], 0) << patient;
+  EXPECT_EQ(patient["wrong_blocks"], 0);
+  EXPECT_GT(patient["hit_blocks"], 0);
+  EXPECT_GT(link.lost(), 0u);
+  // What takes longer than it may is given up in time, and is never wrong. (A connection whose first packets
+  // are lost takes more than that.)
+  constexpr int kTimeoutMs = 120;
+  nlohmann::json hasty;
+  for (int i = 0; i < 5 && !hasty.is_object(); ++i) {
+    hasty = server.Replay(kTimeoutMs, trace, 1024);
+  }
+  ASSERT_TRUE(hasty.is_object());
+  EXPECT_EQ(hasty["wrong_blocks"], 0);
+  EXPECT_TRUE(hasty["errors"] > 0 || hasty["hit_blocks"] < hasty["ideal_hit_blocks"]) << hasty;
+  for (const char* call : {"lookup", "get", "put"}) {
+    const auto& latest = hasty["latency_seconds"][call]["p99"];
+    if (!latest.is_number()) continue;
+    EXPECT_LT(latest.get<double>(), kTimeoutMs / 1000.0 + 0.5) << call;
+    std::printf("calls of %d ms, %s: p99 %.3f s\n", kTimeoutMs, call, latest.get<double>());
+  }
+  std::printf("%llu packets carried, %llu lost\n",
+              static_cast<unsigned long long>(link.carried()),
+              static_cast<unsigned long long>(link.lost()));
+}
+
+// A connection takes a round trip at least, however soon a lost one is tried again.
+TEST(InlineHostsTest, AServerMoreThanASecondAwayIsReached) {
+  HostLink link;
+  if (!link.Open({.delay = std::chrono::milliseconds(650)})) GTEST_SKIP() << HostLink::why_not();
+  FarServer server(link);
+  ASSERT_TRUE(server.serves());
+  EXPECT_TRUE(server.Answers());
 }
 
 }  // namespace

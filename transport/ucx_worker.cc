@@ -158,70 +158,47 @@ absl::Status UcxWorker::Listen() {
   return absl::OkStatus();
 }
 
+// What UCX calls for a message that begins with a Head: handle(worker, endpoint, head, body), if it is one.
+// `Handle` is a lambda without captures.
 template <typename Head, typename Handle>
-ucs_status_t UcxWorker::OnMessage(void* worker, const void* head, size_t head_bytes,
-                                  const ucp_am_recv_param_t* param, Handle handle) {
-  if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) == 0 || head_bytes != sizeof(Head)) {
-    return UCS_OK;
-  }
-  Head message;
-  std::memcpy(&message, head, sizeof(message));
-  const bool rendezvous = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0;
-  return handle(*static_cast<UcxWorker*>(worker), param->reply_ep, message, rendezvous);
+ucp_am_recv_callback_t UcxWorker::On(Handle) {
+  return [](void* worker, const void* head, size_t head_bytes, void* bytes, size_t length,
+            const ucp_am_recv_param_t* param) -> ucs_status_t {
+    if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) == 0 || head_bytes != sizeof(Head)) {
+      return UCS_OK;
+    }
+    Head message;
+    std::memcpy(&message, head, sizeof(message));
+    const Body body{bytes, length, (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0};
+    return Handle{}(*static_cast<UcxWorker*>(worker), param->reply_ep, message, body);
+  };
 }
 
 void UcxWorker::SetHandlers() {
   const std::pair<unsigned, ucp_am_recv_callback_t> handlers[] = {
-      {kUcxHello,
-       [](void* worker, const void* head, size_t head_bytes, void*, size_t,
-          const ucp_am_recv_param_t* param) {
-         return OnMessage<UcxHello>(
-             worker, head, head_bytes, param,
-             [](UcxWorker& self, ucp_ep_h from, const UcxHello& hello, bool) {
-               self.OnHello(from, hello);
-               return UCS_OK;
-             });
-       }},
-      {kUcxWelcome,
-       [](void* worker, const void* head, size_t head_bytes, void*, size_t,
-          const ucp_am_recv_param_t* param) {
-         return OnMessage<UcxWelcome>(
-             worker, head, head_bytes, param,
-             [](UcxWorker& self, ucp_ep_h from, const UcxWelcome& welcome, bool) {
-               self.OnWelcome(from, welcome);
-               return UCS_OK;
-             });
-       }},
-      {kUcxPush,
-       [](void* worker, const void* head, size_t head_bytes, void* bytes, size_t length,
-          const ucp_am_recv_param_t* param) {
-         return OnMessage<UcxPush>(
-             worker, head, head_bytes, param,
-             [&](UcxWorker& self, ucp_ep_h from, const UcxPush& push, bool rendezvous) {
-               UcxPeer* const peer = self.PeerOf(from);
-               return peer == nullptr ? UCS_OK : peer->OnPush(push, bytes, length, rendezvous);
-             });
-       }},
-      {kUcxPull,
-       [](void* worker, const void* head, size_t head_bytes, void*, size_t,
-          const ucp_am_recv_param_t* param) {
-         return OnMessage<UcxPull>(worker, head, head_bytes, param,
-                                   [](UcxWorker& self, ucp_ep_h from, const UcxPull& pull, bool) {
-                                     UcxPeer* const peer = self.PeerOf(from);
-                                     if (peer != nullptr) peer->OnPull(pull);
-                                     return UCS_OK;
-                                   });
-       }},
-      {kUcxAnswer,
-       [](void* worker, const void* head, size_t head_bytes, void* bytes, size_t length,
-          const ucp_am_recv_param_t* param) {
-         return OnMessage<UcxAnswer>(
-             worker, head, head_bytes, param,
-             [&](UcxWorker& self, ucp_ep_h from, const UcxAnswer& answer, bool rendezvous) {
-               UcxPeer* const peer = self.PeerOf(from);
-               return peer == nullptr ? UCS_OK : peer->OnAnswer(answer, bytes, length, rendezvous);
-             });
-       }},
+      {kUcxHello, On<UcxHello>([](UcxWorker& self, ucp_ep_h from, auto& hello, auto&) {
+         self.OnHello(from, hello);
+         return UCS_OK;
+       })},
+      {kUcxWelcome, On<UcxWelcome>([](UcxWorker& self, ucp_ep_h from, auto& welcome, auto&) {
+         self.OnWelcome(from, welcome);
+         return UCS_OK;
+       })},
+      {kUcxPush, On<UcxPush>([](UcxWorker& self, ucp_ep_h from, auto& push, auto& body) {
+         UcxPeer* const peer = self.PeerOf(from);
+         if (peer == nullptr) return UCS_OK;
+         return peer->OnPush(push, body.bytes, body.length, body.rendezvous);
+       })},
+      {kUcxPull, On<UcxPull>([](UcxWorker& self, ucp_ep_h from, auto& pull, auto&) {
+         UcxPeer* const peer = self.PeerOf(from);
+         if (peer != nullptr) peer->OnPull(pull);
+         return UCS_OK;
+       })},
+      {kUcxAnswer, On<UcxAnswer>([](UcxWorker& self, ucp_ep_h from, auto& answer, auto& body) {
+         UcxPeer* const peer = self.PeerOf(from);
+         if (peer == nullptr) return UCS_OK;
+         return peer->OnAnswer(answer, body.bytes, body.length, body.rendezvous);
+       })},
   };
   for (const auto& [id, handle] : handlers) {
     ucp_am_handler_param_t param{};
@@ -266,25 +243,34 @@ int UcxWorker::SleepMs() const {
   return timed ? static_cast<int>(kTick.count()) : -1;
 }
 
-void UcxWorker::Accept(ucp_conn_request_h request) {
-  if (stop_ || connections_.size() >= options_.peers_max) {
-    ucp_listener_reject(listener_, request);
-    return;
-  }
-  ucp_ep_params_t params{};
-  params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST | UCP_EP_PARAM_FIELD_ERR_HANDLER |
-                      UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
-  params.conn_request = request;
+// Both ways to an endpoint: `params` says where it leads, and UCX has let go of that when there is none.
+absl::StatusOr<std::shared_ptr<UcxPeer>> UcxWorker::OpenPeer(ucp_ep_params_t params) {
+  params.field_mask |= UCP_EP_PARAM_FIELD_ERR_HANDLER | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
   params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
   params.err_handler.arg = this;
   params.err_handler.cb = [](void* worker, ucp_ep_h endpoint, ucs_status_t) {
     static_cast<UcxWorker*>(worker)->OnBroken(endpoint);
   };
   ucp_ep_h endpoint = nullptr;
-  if (ucp_ep_create(worker_, &params, &endpoint) != UCS_OK)
-    return;  // UCX has let go of the request
-  auto peer = std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, options_.peer_bytes_max);
-  connections_[endpoint] = {std::move(peer), std::chrono::steady_clock::now() + kHelloTimeout};
+  const ucs_status_t status = ucp_ep_create(worker_, &params, &endpoint);
+  if (status != UCS_OK) return ServerUnreachable("ucx", ucs_status_string(status));
+  return std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, options_.peer_bytes_max);
+}
+
+void UcxWorker::Accept(ucp_conn_request_h request) {
+  if (stop_ || connections_.size() >= options_.peers_max) {
+    ucp_listener_reject(listener_, request);
+    return;
+  }
+  ucp_ep_params_t params{};
+  params.field_mask = UCP_EP_PARAM_FIELD_CONN_REQUEST;
+  params.conn_request = request;
+  auto peer = OpenPeer(params);
+  if (peer.ok()) Add({*std::move(peer), std::chrono::steady_clock::now() + kHelloTimeout});
+}
+
+void UcxWorker::Add(Connection connection) {
+  connections_[connection.peer->endpoint()] = std::move(connection);
   ++unheard_;
 }
 
@@ -303,26 +289,17 @@ void UcxWorker::ConnectNow(const std::string& address, const UcxHello& hello, Uc
     return;
   }
   ucp_ep_params_t params{};
-  params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR |
-                      UCP_EP_PARAM_FIELD_ERR_HANDLER | UCP_EP_PARAM_FIELD_ERR_HANDLING_MODE;
+  params.field_mask = UCP_EP_PARAM_FIELD_FLAGS | UCP_EP_PARAM_FIELD_SOCK_ADDR;
   params.flags = UCP_EP_PARAMS_FLAGS_CLIENT_SERVER;
   params.sockaddr.addr = reinterpret_cast<const sockaddr*>(&*where);
   params.sockaddr.addrlen = sizeof(*where);
-  params.err_mode = UCP_ERR_HANDLING_MODE_PEER;
-  params.err_handler.arg = this;
-  params.err_handler.cb = [](void* worker, ucp_ep_h endpoint, ucs_status_t) {
-    static_cast<UcxWorker*>(worker)->OnBroken(endpoint);
-  };
-  ucp_ep_h endpoint = nullptr;
-  const ucs_status_t status = ucp_ep_create(worker_, &params, &endpoint);
-  if (status != UCS_OK) {
-    done(ServerUnreachable(address, ucs_status_string(status)));
+  auto peer = OpenPeer(params);
+  if (!peer.ok()) {
+    done(peer.status());
     return;
   }
-  auto peer = std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, options_.peer_bytes_max);
-  peer->SendHead(kUcxHello, &hello, sizeof(hello));
-  connections_[endpoint] = {std::move(peer), deadline, false, std::move(gone), std::move(done)};
-  ++unheard_;
+  (*peer)->SendHead(kUcxHello, &hello, sizeof(hello));
+  Add({*std::move(peer), deadline, false, std::move(gone), std::move(done)});
 }
 
 UcxPeer* UcxWorker::PeerOf(ucp_ep_h endpoint) {

@@ -85,6 +85,8 @@ class UcxWorker {
   void Run();
   // Milliseconds that the thread may sleep.
   int SleepMs() const;
+  absl::StatusOr<std::shared_ptr<UcxPeer>> OpenPeer(ucp_ep_params_t params);
+  void Add(Connection connection);
   void Accept(ucp_conn_request_h request);
   void ConnectNow(const std::string& address, const UcxHello& hello, UcxTime deadline,
                   std::function<void()> gone, Connected done);
@@ -94,9 +96,14 @@ class UcxWorker {
   UcxPeer* PeerOf(ucp_ep_h endpoint);
   void Tick(UcxTime now);
 
+  // What follows a message's head: the bytes, or what they are fetched by.
+  struct Body {
+    void* bytes;
+    size_t length;
+    bool rendezvous;
+  };
   template <typename Head, typename Handle>
-  static ucs_status_t OnMessage(void* worker, const void* head, size_t head_bytes,
-                                const ucp_am_recv_param_t* param, Handle handle);
+  static ucp_am_recv_callback_t On(Handle handle);
 
   const Options options_;
   const std::shared_ptr<UcxMailbox> mailbox_ = std::make_shared<UcxMailbox>();

@@ -337,33 +337,26 @@ void WindowGet::TakeAnswer(Arriving& block, const v1::WindowGetResult& answer) {
   }
 }
 
-// What the call's transfers can not touch any more is free; the rest is retired until its slot says so.
+// What the call's transfers can not touch any more is free; the rest is retired until its slot says so. The
+// slots first: whoever finds them all ended, and so free, finds every block ended after that.
 void WindowGet::GiveRoomBack() {
-  const bool proven = untouched_;
-  bool slots_free = proven;
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    if (blocks_[i].span.bytes == 0) continue;
-    if (proven) {
-      open_.ranges->Free(blocks_[i].span);
-    } else {
-      // The slots stay with the last range that needs one.
-      ProgressSlot* const slot = &SlotAt(i);
-      const bool tells = open_.window->server_tells();
-      open_.ranges->Retire(blocks_[i].span, [slot, tells] {
-        return tells && (slot->state.load(std::memory_order_acquire) & ProgressSlot::kEnded) != 0;
-      });
+  const auto give = [this](const WindowSpan& span, std::vector<const ProgressSlot*> slots) {
+    if (span.bytes == 0) return;
+    if (untouched_) {
+      open_.ranges->Free(span);
+      return;
     }
-  }
-  if (slots_free) open_.ranges->Free(slots_);
-  if (!slots_free) {
-    std::vector<ProgressSlot*> slots;
-    for (size_t i = 0; i < blocks_.size(); ++i) slots.push_back(&SlotAt(i));
-    open_.ranges->Retire(slots_, [slots, tells = open_.window->server_tells()] {
-      return tells && std::all_of(slots.begin(), slots.end(), [](const ProgressSlot* slot) {
-               return (slot->state.load(std::memory_order_acquire) & ProgressSlot::kEnded) != 0;
-             });
+    if (!open_.window->server_tells()) slots.clear();
+    open_.ranges->Retire(span, [slots = std::move(slots)] {
+      return !slots.empty() && std::all_of(slots.begin(), slots.end(), [](const auto* slot) {
+        return (slot->state.load(std::memory_order_acquire) & ProgressSlot::kEnded) != 0;
+      });
     });
-  }
+  };
+  std::vector<const ProgressSlot*> slots;
+  for (size_t i = 0; i < blocks_.size(); ++i) slots.push_back(&SlotAt(i));
+  give(slots_, slots);
+  for (size_t i = 0; i < blocks_.size(); ++i) give(blocks_[i].span, {slots[i]});
   blocks_.clear();
 }
 

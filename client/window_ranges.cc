@@ -71,8 +71,9 @@ uint64_t WindowRanges::used_bytes() const {
   return used_bytes_;
 }
 
-uint64_t WindowRanges::retired_bytes() const {
+uint64_t WindowRanges::retired_bytes() {
   std::lock_guard lock(mutex_);
+  SweepLocked();
   uint64_t bytes = 0;
   for (const Retired& retired : retired_) bytes += Rounded(retired.span.bytes);
   return bytes;

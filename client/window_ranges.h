@@ -25,11 +25,12 @@ class WindowRanges {
   // nullopt when no free stretch is long enough. `bytes` > 0; the span has that many, its range more.
   std::optional<WindowSpan> Take(uint64_t bytes);
   void Free(const WindowSpan& span);
-  // As Free, as soon as `proven` returns true: it is asked whenever room is short.
+  // As Free, as soon as `proven` returns true: it is asked whenever room is short, oldest first.
   void Retire(const WindowSpan& span, std::function<bool()> proven);
 
   uint64_t used_bytes() const;
-  uint64_t retired_bytes() const;
+  // Of retired ranges, those that are not proven yet.
+  uint64_t retired_bytes();
 
  private:
   static uint64_t Rounded(uint64_t bytes) {

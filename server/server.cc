@@ -193,7 +193,7 @@ struct Server::State {
                      .dropped_blocks = blocks.dropped_memory,
                      .overtaken_blocks = blocks.overtaken,
                      .recoded_blocks = moves.recoded,
-                     .refused_blocks = moves.no_room + moves.write_failures,
+                     .refused_blocks = moves.no_room + moves.too_large + moves.write_failures,
                      .waiting_blocks = moves.queued,
                      .health = static_cast<uint8_t>(usage.health)};
   }

@@ -86,7 +86,7 @@ void FillTiers(Store& store, const BlockStore::Stats& blocks, v1::StatsResponse*
   tier->set_blocks(blocks.ssd_blocks);
   tier->set_hit_tokens(hits[TierKind::kSsd]);
   tier->set_moved_in_blocks(moves.writes);
-  tier->set_moves_skipped(moves.no_room + moves.write_failures);
+  tier->set_moves_skipped(moves.no_room + moves.too_large + moves.write_failures);
   tier->set_moves_waiting(moves.queued);
   tier->set_overtaken_blocks(blocks.overtaken);
   tier->set_recoded_blocks(moves.recoded);

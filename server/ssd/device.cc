@@ -1,5 +1,6 @@
 #include "server/ssd/device.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <future>
@@ -112,6 +113,7 @@ void Device::Ended(uint64_t id, Kind kind, int error) {
   {
     MutexLock lock(mutex_);
     in_flight_.erase(id);
+    last_end_ = clock_.Now();
   }
   if (error == 0) {
     if (kind == Kind::kRead) read_errors_in_row_.store(0, std::memory_order_relaxed);
@@ -128,8 +130,13 @@ void Device::CheckStall() {
   bool stalled = false;
   {
     MutexLock lock(mutex_);
-    stalled =
-        !in_flight_.empty() && clock_.Now() - in_flight_.begin()->second > options_.stall_limit;
+    if (!in_flight_.empty()) {
+      // While others end, what is in flight may only be waiting for its turn.
+      const TimePoint now = clock_.Now();
+      const TimePoint oldest = in_flight_.begin()->second;
+      stalled = now - std::max(oldest, last_end_) > options_.stall_limit ||
+                now - oldest > kStuckFactor * options_.stall_limit;
+    }
   }
   if (stalled) GoOffline();
 }

@@ -23,6 +23,8 @@ namespace larder::server {
 
 // Reads that fail in a row before the whole device counts as failed; one alone may be a bad sector.
 inline constexpr uint32_t kReadErrorsInRowMax = 3;
+// One operation may be in flight for so many stall limits while others end.
+inline constexpr int kStuckFactor = 8;
 
 // Thread-safe. `clock` must outlive it. The destructor waits for what is in flight.
 class Device {
@@ -48,7 +50,8 @@ class Device {
 
   bool online() const { return online_.load(std::memory_order_acquire); }
   uint64_t errors() const { return errors_.load(std::memory_order_relaxed); }
-  // Takes the device offline when an operation has been in flight for too long. Cheap.
+  // Takes the device offline when nothing has ended for stall_limit though something is in flight, or one operation
+  // has been for far longer. Cheap.
   void CheckStall();
   uint64_t probe_bytes_written() const { return probe_bytes_.load(std::memory_order_relaxed); }
 
@@ -100,6 +103,7 @@ class Device {
   std::vector<std::shared_ptr<OpenQueue>> retired_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, TimePoint> in_flight_ ABSL_GUARDED_BY(mutex_);  // id -> begin; ids grow
   uint64_t next_id_ ABSL_GUARDED_BY(mutex_) = 0;
+  TimePoint last_end_ ABSL_GUARDED_BY(mutex_) = TimePoint::min();
   std::jthread prober_;
 };
 

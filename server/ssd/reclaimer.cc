@@ -14,12 +14,21 @@ namespace {
 // Moves that find no room for this long, with no segment left, are given up: the owner wants more
 // than there is, and only what it loses makes room again.
 constexpr std::chrono::seconds kMoveWait{10};
+// One segment for appends and one for moves: with these nothing is urgent.
+constexpr uint32_t kFreeToGoOn = 2;
 
 }  // namespace
 
 bool Reclaimer::ReclaimOne(const std::stop_token& stopped) {
   const auto victim = parts_.segments.Victim();
   if (!victim.has_value()) return false;
+  const uint64_t live_bytes = parts_.segments.LiveBytes(victim->segment);
+  if (live_bytes > parts_.segments.segment_bytes() / 10 * 9 &&
+      parts_.segments.free_segments() >= kFreeToGoOn) {
+    // It would be written again almost whole, and then again: what is wanted must become less first.
+    parts_.segments.GiveBack(victim->segment);
+    return false;
+  }
   FaultAt("ssd.reclaim");
   const std::vector<SsdEntry> live = LiveRecords(*victim);
   const auto moves = std::make_shared<Moves>();

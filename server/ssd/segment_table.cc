@@ -165,6 +165,11 @@ uint64_t SegmentTable::LiveRecords(uint32_t segment) const {
   return Find(segment)->live_records;
 }
 
+uint64_t SegmentTable::LiveBytes(uint32_t segment) const {
+  MutexLock lock(mutex_);
+  return Find(segment)->live_bytes;
+}
+
 void SegmentTable::GiveBack(uint32_t number) {
   MutexLock lock(mutex_);
   Segment& segment = *Find(number);

@@ -58,6 +58,7 @@ class SegmentTable {
   std::optional<Opened> Victim();
   // How many records of a segment the catalog names.
   uint64_t LiveRecords(uint32_t segment) const;
+  uint64_t LiveBytes(uint32_t segment) const;
   // The victim is sealed again: it could not be emptied.
   void GiveBack(uint32_t segment);
   // No location points into it any more: becomes free at once, or with its last reader.

@@ -183,8 +183,8 @@ bool SsdTier::Engine::Grow() {
     }
     return false;
   }
-  disk_is_small_ = false;
   segments_->Add(smallest->index(), /*generation=*/0, 0);
+  if (segments_->sums().segments >= SegmentsMax() * DeviceCount()) disk_is_small_ = false;
   return true;
 }
 
@@ -202,7 +202,11 @@ void SsdTier::Engine::Maintain(const std::stop_token& stopped) {
     const bool short_of_room = segments_->free_segments() < FreeWanted();
     // A disk that had no room is asked again, or nobody would notice that it has some.
     if ((short_of_room || disk_is_small_) && Grow()) continue;
-    if (short_of_room && reclaimer != nullptr && reclaimer->ReclaimOne(stopped)) continue;
+    // Without anything left of the day's budget nothing is appended that would need the room.
+    const bool may_move = budget_->Today().left > 0;
+    if (short_of_room && may_move && reclaimer != nullptr && reclaimer->ReclaimOne(stopped)) {
+      continue;
+    }
     if (scrubber != nullptr && scrubber->Step()) continue;
     MutexLock lock(mutex_);
     if (!stopped.stop_requested()) changed_.WaitFor(mutex_, kMaintenanceInterval);

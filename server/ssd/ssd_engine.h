@@ -55,12 +55,15 @@ class SsdTier::Engine {
   FrameReader& reader() { return *reader_; }
   Committer& committer() { return *committer_; }
   Catalog& catalog() { return *catalog_; }
+  const std::string& home() const { return devices_.front()->directory().path(); }
+  bool is_new() const { return segments_->sums().segments == segments_->sums().free; }
 
  private:
   // Locks all directories and gives each its superblock; the first one's tier and seed are the tier's.
   absl::StatusOr<std::vector<std::unique_ptr<SsdDirectory>>> OpenDirectories();
   absl::Status OpenDevices(std::vector<std::unique_ptr<SsdDirectory>> directories);
   absl::Status OpenCatalog();
+  absl::Status CheckDeviceCount();
   absl::Status LoadSegments(Device& device);
   absl::Status OpenMemory();
   uint32_t SegmentsMax() const;  // of one device
@@ -92,7 +95,7 @@ class SsdTier::Engine {
   std::unique_ptr<HostArena> memory_;  // staging, then write buffers
   std::unique_ptr<StagingPool> staging_;
   std::unique_ptr<StagingPool> buffers_;
-  std::vector<std::unique_ptr<Device>> devices_;  // by index; null: a directory that was left out
+  std::vector<std::unique_ptr<Device>> devices_;  // by index
   std::unique_ptr<SegmentTable> segments_;
   std::unique_ptr<Catalog> catalog_;
   std::unique_ptr<WriteBudget> budget_;

@@ -25,6 +25,23 @@ constexpr size_t kRebuildBatch = 1000;
 
 constexpr uint64_t kSegmentBytesSmall = 32 * kMiB;
 
+// Headers that may be unreadable at a start: bad sectors. With more the disk itself is failing.
+constexpr uint32_t kUnreadableSegmentsMax = 8;
+constexpr int kHeaderReadsMax = 3;
+
+// In the catalog: of how many directories the tier is made.
+constexpr std::string_view kDevicesNumber = "devices";
+
+// The errno of the last attempt.
+int ReadHeader(Device& device, uint32_t segment, std::span<std::byte> pages) {
+  int error = 0;
+  for (int i = 0; i < kHeaderReadsMax; ++i) {
+    error = device.ReadNow(segment, 0, pages);
+    if (error == 0) return 0;
+  }
+  return error;
+}
+
 // Of a budget 64 segments, so that what fills and what is kept free are a small share; 16 where they
 // would be smaller than frames may be.
 uint64_t DefaultSegmentBytes(uint64_t budget_bytes) {
@@ -54,6 +71,7 @@ absl::Status SsdTier::Engine::Open() {
   if (absl::Status status = OpenMemory(); !status.ok()) return status;
   if (absl::Status status = OpenDevices(*std::move(directories)); !status.ok()) return status;
   if (absl::Status status = OpenCatalog(); !status.ok()) return status;
+  if (absl::Status status = CheckDeviceCount(); !status.ok()) return status;
   budget_ = std::make_unique<WriteBudget>(clock_, options_.write_bytes_per_day);
   deadlines_ = std::make_unique<DeadlineTable>(clock_, [this] { EachTick(); });
   reader_ = std::make_unique<FrameReader>(FrameReader::Parts{.devices = devices_,
@@ -93,6 +111,13 @@ absl::StatusOr<std::vector<std::unique_ptr<SsdDirectory>>> SsdTier::Engine::Open
       return DirectoryUnusable(path, "it is a copy of another directory of the tier");
     }
     by_index[block->device] = *std::move(directory);
+  }
+  const auto gap = std::find(by_index.begin(), by_index.end(), nullptr);
+  if (gap != by_index.end()) {
+    // What it holds would be forgotten, and with it all that hangs on it.
+    return DirectoryUnusable(options_.directories.front(),
+                             absl::StrCat("directory ", gap - by_index.begin(),
+                                          " of its tier is missing: name all of them in ssd_path"));
   }
   if (!known) {
     superblock_ = NewSuperblock(
@@ -168,6 +193,7 @@ absl::Status SsdTier::Engine::LoadSegments(Device& device) {
     std::array<std::byte, 2 * kIoAlignment> bytes;
   };
   const auto pages = std::make_unique<Pages>();
+  uint32_t unreadable = 0;
   uint32_t count = device.CountSegments();
   if (count > SegmentsMax()) {  // the budget is smaller than it was
     count = SegmentsMax();
@@ -175,9 +201,18 @@ absl::Status SsdTier::Engine::LoadSegments(Device& device) {
   }
   for (uint32_t i = 0; i < count; ++i) {
     const uint32_t number = SegmentNumber(device.index(), i);
-    if (const int error = device.ReadNow(number, 0, pages->bytes); error != 0) {
-      return StorageFailed("reading the segments of " + device.directory().path(),
-                           std::generic_category().message(error));
+    if (const int error = ReadHeader(device, number, pages->bytes); error != 0) {
+      // Free: what lay there is lost, and writing may make the place readable again.
+      LogWarn("a segment of the SSD tier can not be read; what it held is given up",
+              {{"directory", device.directory().path()}, {"segment", i}, {"errno", error}});
+      if (++unreadable > kUnreadableSegmentsMax) {
+        return DirectoryUnusable(
+            device.directory().path(),
+            absl::StrCat("its disk fails (", std::generic_category().message(error),
+                         "): repair it, or take the tier's directories out of ssd_path"));
+      }
+      segments_->Add(device.index(), /*generation=*/0, 0);
+      continue;
     }
     const auto header = DecodeSegment(pages->bytes, superblock_.seed);
     uint32_t generation = 0;
@@ -192,11 +227,25 @@ absl::Status SsdTier::Engine::LoadSegments(Device& device) {
   }
   if (count >= kSegmentsMin) return absl::OkStatus();
   if (const int error = device.Reserve(kSegmentsMin); error != 0) {
-    return StorageFailed("reserving the first segments in " + device.directory().path(),
-                         std::generic_category().message(error));
+    return DirectoryUnusable(
+        device.directory().path(),
+        absl::StrCat("its disk has no room for the first ", kSegmentsMin, " segments, ",
+                     kSegmentsMin * superblock_.segment_bytes, " bytes (",
+                     std::generic_category().message(error), "): free it, or lower ssd_bytes"));
   }
   for (; count < kSegmentsMin; ++count) segments_->Add(device.index(), /*generation=*/0, 0);
   return absl::OkStatus();
+}
+
+// More directories than are named were there before: the names of what they hold would be deleted.
+absl::Status SsdTier::Engine::CheckDeviceCount() {
+  const auto known = catalog_->FindNumber(kDevicesNumber);
+  if (!known.ok() || !known->has_value() || **known <= devices_.size()) return absl::OkStatus();
+  return DirectoryUnusable(
+      options_.directories.front(),
+      absl::StrCat("its tier has ", **known, " directories and ", devices_.size(),
+                   " are named: name all of them in ssd_path, or delete ", catalog_options_.path,
+                   " to go on with what these hold"));
 }
 
 absl::Status SsdTier::Engine::OpenCatalog() {
@@ -237,6 +286,9 @@ absl::Status SsdTier::Engine::Recover(const std::function<void(const SsdEntry&)>
   if (day.ok() && bytes.ok() && day->has_value() && bytes->has_value()) {
     budget_->Restore(**day, **bytes);
   }
+  Catalog::Batch batch(*catalog_);
+  batch.PutNumber(kDevicesNumber, devices_.size());
+  if (status = catalog_->Commit(batch, /*sync=*/true); !status.ok()) return status;
   StartWriting();
   recovered_ = true;
   return absl::OkStatus();

@@ -34,6 +34,8 @@ void SsdTier::Retain(std::string_view key, SsdLocation location, const SsdRetent
   engine_->committer().Retain(key, location, retention);
 }
 
+const std::string& SsdTier::home() const { return engine_->home(); }
+bool SsdTier::is_new() const { return engine_->is_new(); }
 absl::StatusOr<std::optional<SsdEntry>> SsdTier::Find(std::string_view key) {
   const auto found = engine_->catalog().Find(key);
   if (!found.ok()) return found.status();

@@ -101,6 +101,10 @@ class SsdTier final : public SsdFrames {
   void Erase(std::string_view key, SsdLocation location) override;
   void Retain(std::string_view key, SsdLocation location, const SsdRetention& retention) override;
   absl::Status Flush(TimePoint deadline) override;
+  // The first device's directory, where lies what belongs to the whole tier.
+  const std::string& home() const;
+  // No segment has ever been written.
+  bool is_new() const;
   // The name as it stands in the catalog now, for tests. Blocks for up to a catalog read.
   absl::StatusOr<std::optional<SsdEntry>> Find(std::string_view key);
   uint64_t frame_bytes_max() const override;

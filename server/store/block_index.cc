@@ -175,7 +175,11 @@ BlockRef BlockIndex::Insert(SpaceId space, SpaceSlot slot, const PrefixHash& has
       on_removed_(RemovedOf(block, old.doomed ? ReasonOfAbsent(key) : MissReason::kNone));
     }
     // A doomed block's bytes are not trusted; a lesser copy serves until the better one is written.
-    if (old.on_ssd && old.doomed) ForgetSsd(block);
+    if (old.on_ssd && old.doomed) {
+      ForgetSsd(block);
+      Uproot(block);
+    }
+    old.too_large = 0;
     old.stale = old.on_ssd;
     if (!old.in_memory) {
       const uint8_t priority = priority_of(block);

@@ -115,8 +115,10 @@ class BlockIndex {
   bool MakeRoomInQuota(const Newcomer& newcomer, size_t limit);
   // Gives up one copy on SSD for a newcomer of this priority: the coldest block that is on SSD alone
   // and may go, if its priority is lower; else that of a lower block which memory keeps; else the
-  // coldest of the same priority. False when there is none. O(kSsdScanStep) for the second.
-  bool EvictColdestSsd(uint8_t priority);
+  // coldest of the same priority. `wanted_now`: else that of a block of the same priority which memory keeps, for a
+  // newcomer whose owner waits; for others that would only write the two in turn. False when there is none.
+  // O(kSsdScanStep) for the second and the last.
+  bool EvictColdestSsd(uint8_t priority, bool wanted_now = false);
 
   // --- Copies on SSD (block_index_tiers.cc) ---
   // The block of this key, doomed or not; kNoBlock when absent.
@@ -137,7 +139,7 @@ class BlockIndex {
   // Live, in memory, and not on SSD as it should be.
   bool WantsSsd(BlockRef block) const {
     const Entry& entry = entries_[block];
-    return live(block) && entry.in_memory && (!entry.on_ssd || entry.stale);
+    return live(block) && entry.in_memory && !entry.too_large && (!entry.on_ssd || entry.stale);
   }
   // Notes that it waits to be written; false when it was noted already.
   bool SetQueued(BlockRef block, bool queued);
@@ -145,6 +147,8 @@ class BlockIndex {
   void SetWriting(BlockRef block, bool writing) { entries_[block].writing = writing; }
   bool writing(BlockRef block) const { return entries_[block].writing; }
 
+  // It has no place on SSD as it is: not wanted there until it is put again in another form.
+  void SetTooLargeForSsd(BlockRef block) { entries_[block].too_large = 1; }
   // The block, which is present, has this copy from now on; an older one is given up.
   void AddSsd(BlockRef block, const SsdCopy& copy);
   // Whether it and all its ancestors are on SSD: then a restart finds it. O(ancestors) the first time.
@@ -168,9 +172,10 @@ class BlockIndex {
     RetentionTicks retention;
   };
   // A block that is on SSD alone, found by a restart, in any order: a parent that has not come yet is
-  // awaited, and its descendants can not be matched until it has (a match begins at a chain's head).
-  // False when the index is full or knows the key (then the last copy named counts).
-  bool Restore(const Restored& restored);
+  // awaited, and its descendants can not be matched until it has (a match begins at a chain's head). It may come
+  // again: then the last copy named counts. By how many bytes frames have grown; nullopt when it is refused: the index
+  // is full, or what was put meanwhile is newer.
+  std::optional<int64_t> Restore(const Restored& restored);
   // Loads what operations on these keys will look at, all at once. No effect; worth it from a few keys on.
   void Prefetch(std::span<const Fingerprint> keys) const;
   // Once all are restored: dooms what in [begin, end) has no way to its chain's head.
@@ -248,7 +253,7 @@ class BlockIndex {
     uint32_t reused : 1;
     uint32_t queued : 1;   // waits to be written to SSD
     uint32_t writing : 1;  // on its way to SSD
-    uint32_t rooted : 1;   // known to be on SSD with its ancestors
+    uint32_t too_large : 1;  // for SSD, in the form that it would have there
     SpaceSlot space;
     uint8_t codec_id;
     uint8_t fidelity : 3;
@@ -297,7 +302,7 @@ class BlockIndex {
   template <typename Coldest>
   bool EvictNext(uint8_t priority_max, Coldest coldest);
   // Gives up a copy on SSD, or what keeps one there, of a block in memory below `priority`.
-  bool GiveUpSsdBelow(uint8_t priority);
+  bool GiveUpSsdBelow(uint8_t priority, bool copies_only);
   // Unparks it if it may go now.
   void Reconsider(BlockRef block);
   // The block, which is on SSD too, loses its copy in memory or HBM.
@@ -311,6 +316,12 @@ class BlockIndex {
   // Gives the copy on SSD up: the listener is told to erase it.
   void ForgetSsd(BlockRef block);
   void ForgetSsdSize(BlockRef block);
+  bool IsRooted(BlockRef block) const {
+    return entries_[block].on_ssd && ssd_[block].rooted_in == rooted_epoch_;
+  }
+  // A block loses its copy on SSD: what was known of the way up from its descendants is not known any more.
+  void Uproot(BlockRef block);
+  void TakeCopy(BlockRef block, const Restored& restored);
   // An entry of an absent key that stands for a block still to be restored; kNoBlock when full.
   BlockRef InsertAwaited(const Fingerprint& key, SpaceSlot space);
   BlockRef FindAny(const Fingerprint& key) const;
@@ -347,6 +358,7 @@ class BlockIndex {
   uint64_t ssd_bytes_ = 0;
   size_t ssd_blocks_ = 0;
   std::deque<BlockRef> spared_;  // from the coldest on; also some that no longer are
+  uint16_t rooted_epoch_ = 1;
   BlockRef ssd_hand_ = 0;  // where GiveUpSsdBelow() looks next
   size_t memory_blocks_ = 0;
   std::function<AccountRef(SpaceSlot)> account_of_;

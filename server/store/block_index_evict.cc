@@ -91,12 +91,14 @@ bool BlockIndex::MakeRoomInQuota(const Newcomer& newcomer, size_t limit) {
   return true;
 }
 
-bool BlockIndex::EvictColdestSsd(uint8_t priority) {
+bool BlockIndex::EvictColdestSsd(uint8_t priority, bool wanted_now) {
   for (;;) {
     const BlockRef block = ssd_order_.ColdestOfAll();
     const bool lower = block != kNoBlock && ssd_order_.priority(block) < priority;
-    if (!lower && GiveUpSsdBelow(priority)) return true;
-    if (block == kNoBlock || ssd_order_.priority(block) > priority) return false;
+    if (!lower && GiveUpSsdBelow(priority, /*copies_only=*/false)) return true;
+    if (block == kNoBlock || ssd_order_.priority(block) > priority) {
+      return wanted_now && GiveUpSsdBelow(priority + 1, /*copies_only=*/true);
+    }
     if (MayGo(entries_[block])) {
       Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
       return true;
@@ -107,7 +109,7 @@ bool BlockIndex::EvictColdestSsd(uint8_t priority) {
 
 // A block of higher priority must not go because memory holds the lower ones' copies, or their
 // children. Any will do: the order of memory says nothing of what SSD should keep.
-bool BlockIndex::GiveUpSsdBelow(uint8_t priority) {
+bool BlockIndex::GiveUpSsdBelow(uint8_t priority, bool copies_only) {
   if (!order_.MayHaveBelow(priority)) return false;
   const BlockRef scanned = std::min(kSsdScanStep, entries_used_);
   for (BlockRef step = 0; step < scanned; ++step) {
@@ -120,7 +122,7 @@ bool BlockIndex::GiveUpSsdBelow(uint8_t priority) {
       ForgetSsd(block);
       return true;
     }
-    if (entry.parent == kNoBlock || !entries_[entry.parent].on_ssd) continue;
+    if (copies_only || entry.parent == kNoBlock || !entries_[entry.parent].on_ssd) continue;
     Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
     return true;
   }

@@ -23,7 +23,7 @@ bool BlockIndex::SetQueued(BlockRef block, bool queued) {
 void BlockIndex::ForgetSsdSize(BlockRef block) {
   --ssd_blocks_;
   ssd_bytes_ -= ssd_[block].location.frame_bytes + kSsdRecordBytes;
-  entries_[block].on_ssd = entries_[block].stale = entries_[block].rooted = 0;
+  entries_[block].on_ssd = entries_[block].stale = 0;
 }
 
 void BlockIndex::ForgetSsd(BlockRef block) {
@@ -48,11 +48,18 @@ void BlockIndex::AddSsd(BlockRef block, const SsdCopy& copy) {
 
 bool BlockIndex::ChainOnSsd(BlockRef block) {
   BlockRef above = block;
-  for (; above != kNoBlock && !entries_[above].rooted; above = entries_[above].parent) {
+  for (; above != kNoBlock && !IsRooted(above); above = entries_[above].parent) {
     if (!entries_[above].on_ssd) return false;
   }
-  for (; block != above; block = entries_[block].parent) entries_[block].rooted = 1;
+  for (; block != above; block = entries_[block].parent) ssd_[block].rooted_in = rooted_epoch_;
   return true;
+}
+
+void BlockIndex::Uproot(BlockRef block) {
+  if (entries_[block].children == 0 || ++rooted_epoch_ != 0) return;
+  // All epochs have been used, after 65,535 such losses.
+  rooted_epoch_ = 1;
+  for (BlockRef each = 0; each < entries_used_; ++each) ssd_[each].rooted_in = 0;
 }
 
 bool BlockIndex::HoldsSsd(const Fingerprint& key, const SsdLocation& location) const {
@@ -74,6 +81,7 @@ BlockRef BlockIndex::DropSsd(const Fingerprint& key, const SsdLocation& location
     return kNoBlock;
   }
   ForgetSsdSize(block);
+  Uproot(block);
   if (!entries_[block].in_memory && !entries_[block].in_hbm) Doom(block, reason);
   return block;
 }
@@ -121,40 +129,44 @@ BlockRef BlockIndex::InsertAwaited(const Fingerprint& key, SpaceSlot space) {
   return block;
 }
 
-bool BlockIndex::Restore(const Restored& restored) {
+std::optional<int64_t> BlockIndex::Restore(const Restored& restored) {
   BlockRef block = FindAny(restored.key);
   if (block != kNoBlock && !entries_[block].awaited) {
-    // Visited again: the last visit counts. What was put meanwhile is newer than both.
-    if (!live(block) || !entries_[block].on_ssd || entries_[block].in_memory ||
-        entries_[block].in_hbm) {
-      return false;
-    }
+    Entry& known = entries_[block];
+    if (!live(block) || !known.on_ssd || known.in_memory || known.in_hbm) return std::nullopt;
+    const int64_t before = known.frame_bytes;
     ForgetSsdSize(block);
-    AddSsd(block, restored.copy);
-    return false;
+    TakeCopy(block, restored);
+    return int64_t{known.frame_bytes} - before;
   }
-  if (restored.has_parent && restored.parent == restored.key) return false;
+  if (restored.has_parent && restored.parent == restored.key) return std::nullopt;
   BlockRef parent = kNoBlock;
   if (restored.has_parent) {
     parent = FindAny(restored.parent);
     if (parent == kNoBlock) parent = InsertAwaited(restored.parent, restored.space);
-    if (parent == kNoBlock) return false;
+    if (parent == kNoBlock) return std::nullopt;
   }
   if (block == kNoBlock) {
     block = InsertAwaited(restored.key, restored.space);
-    if (block == kNoBlock) return false;
+    if (block == kNoBlock) return std::nullopt;
   }
   Entry& entry = entries_[block];
   entry.parent = parent;
   if (parent != kNoBlock) ++entries_[parent].children;
   entry.doomed = entry.awaited = 0;
+  entry.slab = kNoSlab;
+  TakeCopy(block, restored);
+  return entry.frame_bytes;
+}
+
+// The block, which is on SSD alone, lies and is kept as `restored` says.
+void BlockIndex::TakeCopy(BlockRef block, const Restored& restored) {
+  Entry& entry = entries_[block];
   entry.frame_bytes = restored.copy.location.frame_bytes;
   entry.codec_id = restored.copy.codec_id;
   entry.fidelity = restored.copy.fidelity & kFidelityMask;
-  entry.slab = kNoSlab;
   AddSsd(block, restored.copy);
   SetRetention(block, restored.retention);
-  return true;
 }
 
 void BlockIndex::Prefetch(std::span<const Fingerprint> keys) const {
@@ -168,19 +180,19 @@ void BlockIndex::Prefetch(std::span<const Fingerprint> keys) const {
 void BlockIndex::DropOrphans(BlockRef begin, BlockRef end) {
   std::vector<BlockRef> path;
   for (BlockRef start = begin; start < std::min(end, entries_used_); ++start) {
-    if (!live(start) || entries_[start].rooted) continue;
+    if (!live(start) || IsRooted(start)) continue;
     path.clear();
     BlockRef block = start;
     // A chain that names itself as its ancestor (damage) is longer than the index has blocks.
-    while (block != kNoBlock && live(block) && !entries_[block].rooted &&
+    while (block != kNoBlock && live(block) && !IsRooted(block) &&
            path.size() <= table_.size()) {
       path.push_back(block);
       block = entries_[block].parent;
     }
-    const bool rooted = block == kNoBlock || (live(block) && entries_[block].rooted);
+    const bool rooted = block == kNoBlock || (live(block) && IsRooted(block));
     for (const BlockRef on_path : path) {
       if (rooted) {
-        entries_[on_path].rooted = 1;
+        ssd_[on_path].rooted_in = rooted_epoch_;
       } else if (present(on_path)) {
         Doom(on_path, MissReason::kEvicted);
       }

@@ -214,7 +214,10 @@ class BlockStore {
   Written WrittenOf(const PinSet& block);
   // Evicts from SSD, lowest priority and coldest first, until `bytes` more are within `bytes_max`. False when
   // what is left is held, in memory too, or of higher priority.
-  bool MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority);
+  // `wanted_now` as EvictColdestSsd's.
+  bool MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority, bool wanted_now);
+  // The write is not begun, and no other of the block as it is: it does not fit.
+  void RefuseWrite(SsdWrite write);
   // Queues what should be on SSD and waits nowhere, of the entries [begin, begin + kScanStep);
   // returns where to go on, 0 at the end.
   BlockRef SweepUnwritten(BlockRef begin);

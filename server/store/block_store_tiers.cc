@@ -129,8 +129,16 @@ std::vector<BlockRef> BlockStore::UnwrittenChain(BlockRef block, size_t limit) {
   std::vector<BlockRef> chain;
   MutexLock lock(mutex_);
   if (!index_.present(block)) return {};
-  for (; block != kNoBlock && !index_.on_ssd(block) && !index_.writing(block);
-       block = index_.parent_of(block)) {
+  const BlockRef last = block;
+  bool gap_above = false;
+  for (; block != kNoBlock; block = index_.parent_of(block)) {
+    if (index_.on_ssd(block)) {
+      if (!gap_above && index_.ChainOnSsd(block)) break;
+      gap_above = true;  // an ancestor has lost its copy
+      continue;
+    }
+    gap_above = false;
+    if (index_.writing(block)) continue;
     // Without an ancestor on SSD it would be found by no restart.
     if (!index_.WantsSsd(block)) {
       // From there nothing is written: it has to come back first.
@@ -142,9 +150,7 @@ std::vector<BlockRef> BlockStore::UnwrittenChain(BlockRef block, size_t limit) {
     chain.push_back(block);
   }
   // A lesser copy is there, the better one is not.
-  if (chain.empty() && block != kNoBlock && index_.WantsSsd(block) && !index_.writing(block)) {
-    chain.push_back(block);
-  }
+  if (chain.empty() && index_.WantsSsd(last) && !index_.writing(last)) chain.push_back(last);
   std::reverse(chain.begin(), chain.end());
   if (chain.size() > limit) chain.resize(limit);
   return chain;
@@ -212,12 +218,21 @@ BlockStore::Written BlockStore::WrittenOf(const PinSet& block) {
   return index_.writing(ref) ? Written::kUnderWay : Written::kNo;
 }
 
-bool BlockStore::MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority) {
+void BlockStore::RefuseWrite(SsdWrite write) {
+  {
+    MutexLock lock(mutex_);
+    index_.SetTooLargeForSsd(write.pin.blocks()[0]);
+  }
+  EndWrite(std::move(write), std::nullopt);
+}
+
+bool BlockStore::MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority,
+                               bool wanted_now) {
   for (;;) {
     MutexLock lock(mutex_);
     for (size_t step = 0; step < kBlocksPerLock; ++step) {
       if (bytes <= bytes_max && index_.ssd_bytes() <= bytes_max - bytes) return true;
-      if (!index_.EvictColdestSsd(priority)) return false;
+      if (!index_.EvictColdestSsd(priority, wanted_now)) return false;
     }
   }
 }
@@ -329,12 +344,15 @@ std::vector<bool> BlockStore::Restore(std::span<const SsdEntry> entries) {
   MutexLock lock(mutex_);
   index_.Prefetch(keys);
   for (const auto& [i, restored] : found) {
-    if (!index_.Restore(restored)) continue;
+    const size_t before = index_.ssd_blocks();
+    const auto bytes = index_.Restore(restored);
+    if (!bytes) continue;
     taken[i] = true;
-    ++restored_;
     const SpaceEntry& space = options_.spaces.at(restored.space);
+    space.stored_bytes.fetch_add(static_cast<uint64_t>(*bytes), std::memory_order_relaxed);
+    if (index_.ssd_blocks() == before) continue;  // it came before
+    ++restored_;
     space.blocks.fetch_add(1, std::memory_order_relaxed);
-    space.stored_bytes.fetch_add(restored.copy.location.frame_bytes, std::memory_order_relaxed);
   }
   return taken;
 }

@@ -49,7 +49,7 @@ bool WriteDurably(const std::string& directory, const std::string& path, const S
 }  // namespace
 
 absl::StatusOr<std::array<uint8_t, Fingerprinter::kSecretBytes>> SecretOf(
-    const std::string& directory) {
+    const std::string& directory, bool may_make) {
   const std::string path = directory + "/" + kFileName;
   SecretFile file{};
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -64,6 +64,11 @@ absl::StatusOr<std::array<uint8_t, Fingerprinter::kSecretBytes>> SecretOf(
     return file.secret;
   }
   if (errno != ENOENT) return Unusable(path, "a file that can be read");
+  if (!may_make) {
+    return Unusable(path,
+                    "the file that was there: without it no block in the directory is found; "
+                    "restore it, or empty the directory");
+  }
   std::memcpy(file.magic, kMagic, sizeof(kMagic));
   file.secret = RandomSecret();
   file.checksum = ChecksumOf(file);

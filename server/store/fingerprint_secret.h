@@ -13,9 +13,9 @@
 
 namespace larder::server {
 
-// Reads the secret of `directory`, which exists, or makes one. FAILED_PRECONDITION when the file is
-// damaged, UNAVAILABLE when it can not be read or written.
+// Reads the secret of `directory`, which exists, or makes one where it `may_make` it: beside blocks that were named
+// with another none would be found. INVALID_ARGUMENT when the file is damaged, missing, or can not be read or written.
 absl::StatusOr<std::array<uint8_t, Fingerprinter::kSecretBytes>> SecretOf(
-    const std::string& directory);
+    const std::string& directory, bool may_make);
 
 }  // namespace larder::server

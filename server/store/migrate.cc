@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
 #include "server/base/fault_point.h"
 #include "server/base/log.h"
@@ -119,12 +120,13 @@ bool Migrate::MayWrite() const {
 // Bytes that records may take in all.
 uint64_t Migrate::RoomOnSsd() {
   const TimePoint now = options_.clock.Now();
-  if (usage_read_ == TimePoint::min() || now - usage_read_ >= kUsageEvery) {
+  const TimePoint read = usage_read_.load();
+  if (read == TimePoint::min() || now - read >= kUsageEvery) {
     const uint64_t capacity = options_.ssd.usage().capacity_bytes;
-    room_bytes_ = capacity - capacity / kFreeOneIn;
-    usage_read_ = now;
+    room_bytes_.store(capacity - capacity / kFreeOneIn);
+    usage_read_.store(now);
   }
-  return room_bytes_;
+  return room_bytes_.load();
 }
 
 void Migrate::Recode(BlockStore::SsdWrite& write) {
@@ -143,17 +145,23 @@ void Migrate::Recode(BlockStore::SsdWrite& write) {
   ++recoded_;
 }
 
-bool Migrate::WriteOne(BlockRef block, bool urgent) {
+Migrate::Attempt Migrate::WriteOne(BlockRef block, bool urgent) {
   auto write = options_.blocks.BeginWrite(block);
-  if (!write) return false;
-  Recode(*write);
-  const uint64_t bytes = BytesOf(write->spans);
-  if (!options_.blocks.MakeRoomOnSsd(bytes + in_flight_bytes_.load(), RoomOnSsd(),
-                                     write->record.priority)) {
+  if (!write) return Attempt::kNotNow;
+  // By the size that it has in memory, before the work of encoding it: what that makes is smaller.
+  if (!options_.blocks.MakeRoomOnSsd(BytesOf(write->spans) + in_flight_bytes_.load(), RoomOnSsd(),
+                                     write->record.priority, urgent)) {
     ++no_room_;
     write_again_.store(options_.clock.Now() + kRefusedPause);
     options_.blocks.EndWrite(*std::move(write), std::nullopt);
-    return false;
+    return Attempt::kNoRoom;
+  }
+  Recode(*write);
+  const uint64_t bytes = BytesOf(write->spans);
+  if (bytes > options_.ssd.frame_bytes_max()) {
+    ++too_large_;
+    options_.blocks.RefuseWrite(*std::move(write));
+    return Attempt::kTooLarge;
   }
   SsdAppend append;
   append.record = write->record;
@@ -169,11 +177,9 @@ bool Migrate::WriteOne(BlockRef block, bool urgent) {
       options_.ssd.Append(std::move(append), [this, shared](absl::StatusOr<SsdLocation> location) {
         Written(std::move(*shared), location);
       });
-  if (!status.ok()) {
-    Written(std::move(*shared), status);
-    return false;
-  }
-  return true;
+  if (status.ok()) return Attempt::kBegun;
+  Written(std::move(*shared), status);
+  return Attempt::kNotNow;
 }
 
 void Migrate::Written(BlockStore::SsdWrite write, const absl::StatusOr<SsdLocation>& location) {
@@ -195,16 +201,17 @@ void Migrate::Written(BlockStore::SsdWrite write, const absl::StatusOr<SsdLocati
   }
 }
 
-bool Migrate::WriteChain(BlockRef block, bool urgent) {
+Migrate::Attempt Migrate::WriteChain(BlockRef block, bool urgent) {
   const std::vector<BlockRef> chain = options_.blocks.UnwrittenChain(block, kChainMax);
   bool started = false;
   for (const BlockRef next : chain) {
     if (!MayWrite()) break;
     // A child of what could not be written would be found by no restart.
-    if (!WriteOne(next, urgent)) break;
+    const Attempt attempt = WriteOne(next, urgent);
+    if (attempt != Attempt::kBegun) return started ? Attempt::kBegun : attempt;
     started = true;
   }
-  return started;
+  return started ? Attempt::kBegun : Attempt::kNotNow;
 }
 
 bool Migrate::WriteQueued() {
@@ -213,7 +220,7 @@ bool Migrate::WriteQueued() {
     const auto block = options_.blocks.write_queue().Pop();
     if (!block) break;
     options_.blocks.Dequeued(*block);
-    worked |= WriteChain(*block, /*urgent=*/false);
+    worked |= WriteChain(*block, /*urgent=*/false) == Attempt::kBegun;
   }
   return worked;
 }
@@ -222,6 +229,8 @@ void Migrate::Sweep() {
   if (draining_.load() || options_.clock.Now() - swept_ < kSweepEvery) return;
   swept_ = options_.clock.Now();
   sweep_at_ = options_.blocks.SweepUnwritten(sweep_at_);
+  // The disk may hold less than it did; reclaim would rewrite for ever what does not fit.
+  options_.blocks.MakeRoomOnSsd(0, RoomOnSsd(), kPriorityMax, /*wanted_now=*/true);
 }
 
 void Migrate::Persist(PinSet block, Duration patience, Durable done) {
@@ -234,6 +243,16 @@ void Migrate::Persist(PinSet block, Duration patience, Durable done) {
   }
   waiting_.push_back({std::move(block), deadline, std::move(done)});
   wake_.notify_one();
+}
+
+// What no later attempt would change; OK otherwise.
+absl::Status Migrate::RefusalOf(Attempt attempt) const {
+  const uint64_t room = room_bytes_.load();
+  if (attempt == Attempt::kNoRoom) return OverLimit("bytes of blocks that SSD may not give up", room, room);
+  if (attempt != Attempt::kTooLarge) return absl::OkStatus();
+  return InvalidField("durability", "ssd",
+                      absl::StrCat("memory, for a block (or a parent of it) of more than ",
+                                   options_.ssd.frame_bytes_max(), " bytes"));
 }
 
 bool Migrate::PersistWaiting() {
@@ -252,10 +271,14 @@ bool Migrate::PersistWaiting() {
       item.done(DeadlineSpent("writing a block to SSD"));
     } else {
       // What failed is tried again, at the pace of other writes, until the deadline.
-      if (written == BlockStore::Written::kNo) {
-        WriteChain(item.block.blocks()[0], /*urgent=*/true);
+      const Attempt attempt = written == BlockStore::Written::kNo
+                                  ? WriteChain(item.block.blocks()[0], /*urgent=*/true)
+                                  : Attempt::kNotNow;
+      if (const absl::Status refused = RefusalOf(attempt); !refused.ok()) {
+        item.done(refused);
+      } else {
+        left.push_back(std::move(item));
       }
-      left.push_back(std::move(item));
     }
   }
   const bool worked = left.size() < waiting.size();
@@ -288,6 +311,7 @@ Migrate::Stats Migrate::stats() const {
           .write_bytes = write_bytes_.load(),
           .write_failures = write_failures_.load(),
           .recoded = recoded_.load(),
+          .too_large = too_large_.load(),
           .no_room = no_room_.load(),
           .promotions = promoted_.load(),
           .promotions_skipped = promotions_skipped_.load(),

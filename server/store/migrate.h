@@ -11,7 +11,8 @@
 //                 first, never one of higher priority than the block that comes.
 //   promotion     a frame that a get read from SSD is copied into memory, as a hint: when there is
 //                 no time or room it is not.
-//   persist       a block and its ancestors, now, for a put that waits.
+//   persist       a block and its ancestors, now, for a put that waits. For its room others of its priority lose
+//                 the copies on SSD that memory keeps.
 //   drain         on an orderly end what is in memory alone is written, the warmest first.
 //
 // Budgets: write_bytes_max and kWritesMax in flight, promote_bytes_max queued; the tier's own write
@@ -85,6 +86,7 @@ class Migrate final : public SsdOwner {
     uint64_t write_bytes = 0;
     uint64_t write_failures = 0;
     uint64_t recoded = 0;         // of the writes: in another form than in memory
+    uint64_t too_large = 0;       // not written: larger than a record may be
     uint64_t no_room = 0;         // not written: what is on SSD is held or of higher priority
     uint64_t promotions = 0;
     uint64_t promotions_skipped = 0;  // no time or no room
@@ -118,10 +120,17 @@ class Migrate final : public SsdOwner {
   bool PersistWaiting();
   bool WriteQueued();
   void Sweep();
-  // Starts the write of `block` and of the ancestors that it needs first. False when nothing could
-  // be started.
-  bool WriteChain(BlockRef block, bool urgent);
-  bool WriteOne(BlockRef block, bool urgent);
+  // Starts the write of `block` and of the ancestors that it needs first.
+  enum class Attempt : uint8_t {
+    kBegun,
+    kNotNow,
+    kNoRoom,    // what is on SSD is held or of higher priority
+    kTooLarge,  // for a record on SSD
+  };
+  // kBegun when any was, else what stood in the way of the first.
+  Attempt WriteChain(BlockRef block, bool urgent);
+  Attempt WriteOne(BlockRef block, bool urgent);
+  absl::Status RefusalOf(Attempt attempt) const;
   void Recode(BlockStore::SsdWrite& write);
   void Written(BlockStore::SsdWrite write, const absl::StatusOr<SsdLocation>& location);
   uint64_t RoomOnSsd();
@@ -143,6 +152,7 @@ class Migrate final : public SsdOwner {
   std::atomic<uint64_t> write_bytes_{0};
   std::atomic<uint64_t> write_failures_{0};
   std::atomic<uint64_t> recoded_{0};
+  std::atomic<uint64_t> too_large_{0};
   std::atomic<uint64_t> no_room_{0};
   std::atomic<uint64_t> promoted_{0};
   std::atomic<uint64_t> promotions_skipped_{0};
@@ -150,8 +160,9 @@ class Migrate final : public SsdOwner {
   std::atomic<TimePoint> write_again_{TimePoint::min()};
   BlockRef sweep_at_ = 0;
   TimePoint swept_{};
-  TimePoint usage_read_ = TimePoint::min();
-  uint64_t room_bytes_ = 0;
+  // Of the background thread and of whoever drains.
+  std::atomic<TimePoint> usage_read_{TimePoint::min()};
+  std::atomic<uint64_t> room_bytes_{0};
   const absl::Status recovered_;
   std::thread thread_;
 };

@@ -43,6 +43,7 @@ struct SsdCopy {
   uint32_t origin_tag = 0;  // of the raw bytes that the frame stands for; 0: not known
   uint8_t codec_id = 0;
   uint8_t fidelity = 0;
+  uint16_t rooted_in = 0;  // the index's: in which of its epochs the way up was found to be on SSD
 };
 static_assert(sizeof(SsdCopy) == 24);
 

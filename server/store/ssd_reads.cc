@@ -13,9 +13,19 @@ void SsdReads::Read(const SpaceEntry& space, const PrefixHash& hash, PinnedFrame
   const TimePoint now = options_.clock.Now();
   const Duration usual(usual_ns_.load(std::memory_order_relaxed));
   if (deadline == TimePoint::max()) deadline = now + kPatience;
-  // Early: what usually takes longer than there is time is not begun.
-  if (deadline - kAnswerMargin < now + usual) return done(MissReason::kOverDeadline);
+  // Early: what usually takes longer than there is time is not begun. But for one now and then, or a device that was
+  // slow for a moment would never be found fast again.
+  const TimePoint answer_by = deadline - kAnswerMargin;
+  if (answer_by < now + usual && (answer_by <= now || !MayProbe(now))) {
+    return done(MissReason::kOverDeadline);
+  }
   Start({&space, hash, std::move(pinned), deadline, std::move(done)});
+}
+
+bool SsdReads::MayProbe(TimePoint now) {
+  TimePoint last = probed_.load(std::memory_order_relaxed);
+  if (last != TimePoint::min() && now - last < kProbeEvery) return false;
+  return probed_.compare_exchange_strong(last, now, std::memory_order_relaxed);
 }
 
 void SsdReads::Start(Waiter waiter) {
@@ -64,7 +74,8 @@ void SsdReads::End(std::shared_ptr<InFlight> read, BlockRef block,
   }
   const int64_t took = (options_.clock.Now() - begun).count();
   const int64_t usual = usual_ns_.load(std::memory_order_relaxed);
-  usual_ns_.store(usual + (took - usual) / 16, std::memory_order_relaxed);
+  // Slowly up, since one late read is none; quickly down, since a fast one shows what the device can do.
+  usual_ns_.store(usual + (took - usual) / (took > usual ? 16 : 2), std::memory_order_relaxed);
   const auto shared = std::make_shared<const SsdFrame>(*std::move(frame));
   for (Waiter& waiter : waiters) Deliver(std::move(waiter), shared, place.location);
 }

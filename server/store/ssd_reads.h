@@ -42,6 +42,8 @@ class SsdReads {
   static constexpr auto kPatience = std::chrono::seconds(10);
   // An answer later than this before the deadline would not cross the wire in time.
   static constexpr auto kAnswerMargin = std::chrono::milliseconds(2);
+  // How often a read is begun although it may well end too late.
+  static constexpr auto kProbeEvery = std::chrono::milliseconds(100);
 
   explicit SsdReads(Options options) : options_(std::move(options)) {}
 
@@ -67,6 +69,7 @@ class SsdReads {
   };
   static constexpr int kAttemptsMax = 3;  // a record may move while it is read, seldom twice
 
+  bool MayProbe(TimePoint now);
   void Start(Waiter waiter);
   void End(std::shared_ptr<InFlight> read, BlockRef block, const BlockStore::SsdPlace& place,
            TimePoint begun, absl::StatusOr<SsdFrame> frame);
@@ -78,7 +81,8 @@ class SsdReads {
   Mutex mutex_;
   absl::flat_hash_map<BlockRef, std::shared_ptr<InFlight>> in_flight_ ABSL_GUARDED_BY(mutex_);
   std::atomic<uint64_t> collapsed_{0};
-  std::atomic<int64_t> usual_ns_{0};  // what reads take, smoothed
+  std::atomic<int64_t> usual_ns_{0};  // what reads that came through took lately
+  std::atomic<TimePoint> probed_{TimePoint::min()};
 };
 
 }  // namespace larder::server

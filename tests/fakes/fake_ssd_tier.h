@@ -2,6 +2,7 @@
 // damage and move what it stores, and be opened again over what another one left.
 #pragma once
 
+#include <atomic>
 #include <cstring>
 #include <functional>
 #include <map>
@@ -143,7 +144,8 @@ class FakeSsdTier final : public SsdFrames {
     return std::optional<SsdEntry>(found->second.first);
   }
   absl::Status Flush(TimePoint) override { return absl::OkStatus(); }
-  uint64_t frame_bytes_max() const override { return kFrameBytesMax; }
+  void SetFrameBytesMax(uint64_t bytes) { frame_bytes_max_.store(bytes); }
+  uint64_t frame_bytes_max() const override { return frame_bytes_max_.load(); }
   SsdHealth health() const override { return SsdHealth::kOk; }
   SsdUsage usage() const override {
     MutexLock lock(mutex_);
@@ -167,6 +169,7 @@ class FakeSsdTier final : public SsdFrames {
   }
 
   FakeSsdDisk& disk_;
+  std::atomic<uint64_t> frame_bytes_max_{kFrameBytesMax};
   const uint64_t capacity_bytes_;
   mutable Mutex mutex_;
   std::vector<std::function<void()>> held_ ABSL_GUARDED_BY(mutex_);

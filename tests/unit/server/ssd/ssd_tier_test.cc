@@ -211,6 +211,38 @@ TEST(SsdTierTest, SpreadsOverSeveralDirectories) {
   for (const SsdEntry& entry : found) {
     EXPECT_TRUE(ReadNow(*tier, entry.record.key, entry.location).ok());
   }
+  EXPECT_EQ(tier->home(), directory / "a");  // nor for where the whole tier's things lie
+}
+
+TEST(SsdTierTest, AMissingDirectoryForgetsNothing) {
+  const ScratchDirectory directory;
+  server::SsdOptions both = SmallSsd(directory);
+  both.directories = {directory / "a", directory / "b"};
+  both.budget_bytes = 24 << 20;
+  std::vector<TestBlock> blocks;
+  {
+    const auto tier = OpenSsd(both);
+    for (uint32_t i = 0; i < 40; ++i) {
+      blocks.push_back(MakeBlock(i, 1000));
+      ASSERT_TRUE(AppendNow(*tier, blocks.back()).ok());
+    }
+  }
+  for (const std::string& alone : both.directories) {
+    server::SsdOptions one = both;
+    one.directories = {alone};
+    EXPECT_TRUE(absl::IsFailedPrecondition(SsdTier::Open(one, TestClock()).status())) << alone;
+  }
+  std::vector<SsdEntry> found;
+  OpenSsd(both, &found);
+  EXPECT_THAT(found, SizeIs(blocks.size()));
+  // An operator's way on when one is gone for good.
+  std::filesystem::remove_all(directory / "a/catalog");
+  server::SsdOptions first = both;
+  first.directories = {both.directories[0]};
+  found.clear();
+  OpenSsd(first, &found);
+  EXPECT_GT(found.size(), 0u);
+  EXPECT_LT(found.size(), blocks.size());
 }
 
 TEST(SsdTierTest, RefusesWhatCanNotBeStored) {

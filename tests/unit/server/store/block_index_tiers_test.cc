@@ -273,6 +273,49 @@ TEST_F(BlockIndexTiersTest, RestoresInAnyOrderAndDropsOrphans) {
   EXPECT_EQ(index.ssd_blocks(), 249u);
 }
 
+// A catalog that turned out to be damaged half-way is rebuilt and visited again.
+TEST_F(BlockIndexTiersTest, ABlockThatIsFoundAgainLiesWhereItWasFoundLast) {
+  BlockIndex::Restored found = Found(1, 0);
+  ASSERT_EQ(index.Restore(found), found.copy.location.frame_bytes);
+  found.copy.location.offset += 1;
+  found.copy.location.frame_bytes += 100;
+  found.copy.fidelity = static_cast<uint8_t>(Fidelity::kBalanced);
+  EXPECT_EQ(index.Restore(found), 100);
+  EXPECT_EQ(index.Restore(found), 0);
+  EXPECT_EQ(index.ssd_blocks(), 1u);
+  const BlockRef block = index.FindKey(found.key);
+  EXPECT_EQ(index.ssd_of(block).location, found.copy.location);
+  EXPECT_EQ(index.ResidencyOf(block).frame_bytes, found.copy.location.frame_bytes);
+  EXPECT_EQ(index.ResidencyOf(block).fidelity, Fidelity::kBalanced);
+  EXPECT_TRUE(removed.empty());  // no name is erased
+}
+
+TEST_F(BlockIndexTiersTest, ADescendantIsNotDurableOnceAnAncestorHasLostItsCopy) {
+  const BlockRef head = Add(1), child = Add(2), grandchild = Add(3);
+  const SsdCopy copy = Copy();
+  index.AddSsd(head, copy);
+  index.AddSsd(child, Copy());
+  ASSERT_TRUE(index.ChainOnSsd(child));
+  index.AddSsd(grandchild, Copy());
+  ASSERT_TRUE(index.ChainOnSsd(grandchild));
+  ASSERT_EQ(index.DropSsd(index.key_of(head), copy.location, MissReason::kQuarantined), head);
+  EXPECT_FALSE(index.ChainOnSsd(child));
+  EXPECT_FALSE(index.ChainOnSsd(grandchild));
+  index.AddSsd(head, Copy());
+  EXPECT_TRUE(index.ChainOnSsd(grandchild));
+}
+
+TEST_F(BlockIndexTiersTest, WhoeverWaitsGetsTheRoomOfACopyThatMemoryKeeps) {
+  const BlockRef block = Add(1);
+  index.AddSsd(block, Copy());
+  const uint8_t priority = index.priority_of(block);
+  EXPECT_FALSE(index.EvictColdestSsd(priority));
+  EXPECT_FALSE(index.EvictColdestSsd(priority - 1, /*wanted_now=*/true));
+  EXPECT_TRUE(index.EvictColdestSsd(priority, /*wanted_now=*/true));
+  EXPECT_FALSE(index.on_ssd(block));
+  EXPECT_TRUE(index.in_memory(block));
+}
+
 TEST_F(BlockIndexTiersTest, APutTakesTheAwaitedBlocksPlace) {
   ASSERT_TRUE(index.Restore(Found(2, 1)));
   EXPECT_EQ(MatchLength(1, 2), 0u);

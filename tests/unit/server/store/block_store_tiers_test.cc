@@ -154,7 +154,7 @@ TEST_F(BlockStoreTiersTest, LeasedBlocksStayOnSsdToo) {
   const LookupAnswer answer = Look(1, 2 * kBlocks, /*lease_ms=*/10'000);
   ASSERT_EQ(answer.blocks.size(), 2 * kBlocks);
   EXPECT_EQ(store.blocks().Evict(*space, {}).evicted, 0u);
-  EXPECT_FALSE(store.blocks().MakeRoomOnSsd(1 << 20, 1 << 20, kPriorityMax));
+  EXPECT_FALSE(store.blocks().MakeRoomOnSsd(1 << 20, 1 << 20, kPriorityMax, false));
   EXPECT_EQ(Resident(1, 2 * kBlocks), 2 * kBlocks);
 }
 

@@ -26,6 +26,19 @@ TEST_F(MigrateTest, WhatMemoryCanNotHoldStaysOnSsd) {
   }
 }
 
+TEST_F(MigrateTest, ABlockThatIsTooLargeForSsdHoldsNobodyUp) {
+  ssd.SetFrameBytesMax(1000);
+  EXPECT_EQ(Put(1), PutOutcome::kStored);
+  EXPECT_TRUE(Eventually([&] { return store.migrate()->stats().too_large == 1; }));
+  ssd.SetFrameBytesMax(kFrameBytesMax);
+  EXPECT_EQ(Put(2), PutOutcome::kStored);  // of no pause that time alone ends
+  EXPECT_TRUE(Eventually([&] { return ssd.records() == 1; }));
+  EXPECT_EQ(Put(3, 1), PutOutcome::kStored);  // its parent will not be there
+  EXPECT_TRUE(AllWritten());
+  EXPECT_EQ(ssd.records(), 1u);
+  EXPECT_EQ(store.migrate()->stats().too_large, 1u);  // it is not tried again
+}
+
 TEST_F(MigrateTest, WritesAncestorsFirst) {
   ssd.FailAppends(absl::UnavailableError("the disk is gone"));
   PutChain(1, 6);

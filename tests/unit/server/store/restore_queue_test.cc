@@ -37,6 +37,21 @@ TEST_F(RestoreQueueTest, OffersAllAndNamesWhatWasRefused) {
   EXPECT_EQ(store.blocks().stats().ssd_blocks, kEntries);  // no chain lost its head
 }
 
+TEST_F(RestoreQueueTest, WhatComesTwiceIsNotRefused) {
+  RestoreQueue queue(store.blocks());
+  for (int visit = 0; visit < 2; ++visit) {
+    for (uint64_t number = 0; number < 3000; ++number) {
+      SsdEntry entry = EntryOf(space->id, number);
+      entry.location.frame_bytes += static_cast<uint32_t>(visit);
+      queue.Add(entry);
+    }
+  }
+  EXPECT_TRUE(queue.Finish().empty());
+  EXPECT_EQ(store.blocks().stats().restored, 3000u);
+  EXPECT_EQ(space->blocks.load(), 3000u);
+  EXPECT_EQ(space->stored_bytes.load(), 3000u * 513u);
+}
+
 TEST_F(RestoreQueueTest, EndsWithoutEntries) {
   RestoreQueue unused(store.blocks());
   RestoreQueue queue(store.blocks());

@@ -39,7 +39,9 @@ absl::StatusOr<std::unique_ptr<SsdDirectory>> SsdDirectory::Lock(const std::stri
   OpenFile lock(open((path + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock) return StorageFailedBy("opening the lock file in " + path, errno);
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) return DirectoryUnusable(path, "another server has locked it, or it is named twice");
+    if (errno == EWOULDBLOCK) {
+      return DirectoryUnusable(path, "another server has locked it, or it is named twice");
+    }
     return StorageFailedBy("locking " + path, errno);
   }
   return std::unique_ptr<SsdDirectory>(new SsdDirectory(path, std::move(lock)));

@@ -248,7 +248,9 @@ void Migrate::Persist(PinSet block, Duration patience, Durable done) {
 // What no later attempt would change; OK otherwise.
 absl::Status Migrate::RefusalOf(Attempt attempt) const {
   const uint64_t room = room_bytes_.load();
-  if (attempt == Attempt::kNoRoom) return OverLimit("bytes of blocks that SSD may not give up", room, room);
+  if (attempt == Attempt::kNoRoom) {
+    return OverLimit("bytes of blocks that SSD may not give up", room, room);
+  }
   if (attempt != Attempt::kTooLarge) return absl::OkStatus();
   return InvalidField("durability", "ssd",
                       absl::StrCat("memory, for a block (or a parent of it) of more than ",

@@ -291,7 +291,7 @@ TEST_F(BlockIndexTiersTest, ABlockThatIsFoundAgainLiesWhereItWasFoundLast) {
 }
 
 TEST_F(BlockIndexTiersTest, ADescendantIsNotDurableOnceAnAncestorHasLostItsCopy) {
-  const BlockRef head = Add(1), child = Add(2), grandchild = Add(3);
+  const BlockRef head = Add(1), child = Add(2, head), grandchild = Add(3, child);
   const SsdCopy copy = Copy();
   index.AddSsd(head, copy);
   index.AddSsd(child, Copy());

@@ -51,7 +51,7 @@ struct Config {
   // "DIR[,DIR]": one directory per device, several are one tier. Empty: no SSD tier, and nothing
   // survives a restart.
   std::string ssd_path;
-  // Hard budget of the SSD tier over all directories, catalog included. A twelfth of it stays free for reclaim.
+  // Hard budget of the SSD tier over all directories, catalog included. A quarter of it stays free for reclaim.
   uint64_t ssd_bytes = uint64_t{64} << 30;
   // Write only blocks that were used again or have more than the default priority. Off: a chat's next turn
   // comes after its blocks have left memory, so most hits need the first write.

@@ -209,8 +209,9 @@ class BlockStore {
   std::optional<SsdWrite> BeginWrite(BlockRef block);
   // The write has ended: at `location`, or (none) in failure.
   void EndWrite(SsdWrite write, std::optional<SsdLocation> location);
-  // Whether a pinned block and its ancestors are on SSD, or it is on its way there.
-  enum class Written : uint8_t { kNo, kUnderWay, kYes };
+  // Whether a pinned block and its ancestors are on SSD, or it is on its way there; or it has expired or was removed,
+  // and only its pins keep it.
+  enum class Written : uint8_t { kNo, kUnderWay, kYes, kGone };
   Written WrittenOf(const PinSet& block);
   // Evicts from SSD, lowest priority and coldest first, until `bytes` more are within `bytes_max`. False when
   // what is left is held, in memory too, or of higher priority.

@@ -54,6 +54,8 @@ SsdRetention BlockStore::SsdRetentionOf(BlockRef block) const {
 }
 
 void BlockStore::RetainOnSsd(BlockRef block) {
+  // An expired block's times are gone from the index: SSD must not take that for "never".
+  if (!index_.live(block)) return;
   options_.ssd->Retain(SsdKeyOf(index_.key_of(block), index_.space_of(block)),
                        index_.ssd_of(block).location, SsdRetentionOf(block));
 }
@@ -214,6 +216,7 @@ void BlockStore::EndWrite(SsdWrite write, std::optional<SsdLocation> location) {
 BlockStore::Written BlockStore::WrittenOf(const PinSet& block) {
   const BlockRef ref = block.blocks()[0];
   MutexLock lock(mutex_);
+  if (!index_.live(ref)) return Written::kGone;
   if (!index_.WantsSsd(ref) && index_.ChainOnSsd(ref)) return Written::kYes;
   return index_.writing(ref) ? Written::kUnderWay : Written::kNo;
 }

@@ -269,6 +269,9 @@ bool Migrate::PersistWaiting() {
     const BlockStore::Written written = options_.blocks.WrittenOf(item.block);
     if (written == BlockStore::Written::kYes) {
       item.done(absl::OkStatus());
+    } else if (written == BlockStore::Written::kGone) {
+      // At once: until then our pin would keep it readable, which a TTL forbids.
+      item.done(NotFound("block to be written to SSD", "expired or removed meanwhile"));
     } else if (now >= item.deadline) {
       item.done(DeadlineSpent("writing a block to SSD"));
     } else {

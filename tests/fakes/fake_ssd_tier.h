@@ -132,6 +132,7 @@ class FakeSsdTier final : public SsdFrames {
     MutexLock lock(mutex_);
     const auto found = disk_.records.find(std::string(key));
     if (found == disk_.records.end() || !(found->second.first.location == location)) return;
+    ++retains_;
     SsdRecord& record = found->second.first.record;
     record.priority = retention.priority;
     record.expires_ms = retention.expires_ms;
@@ -144,6 +145,7 @@ class FakeSsdTier final : public SsdFrames {
     return std::optional<SsdEntry>(found->second.first);
   }
   absl::Status Flush(TimePoint) override { return absl::OkStatus(); }
+  size_t retains() const { return retains_.load(); }
   void SetFrameBytesMax(uint64_t bytes) { frame_bytes_max_.store(bytes); }
   uint64_t frame_bytes_max() const override { return frame_bytes_max_.load(); }
   SsdHealth health() const override { return SsdHealth::kOk; }
@@ -170,6 +172,7 @@ class FakeSsdTier final : public SsdFrames {
 
   FakeSsdDisk& disk_;
   std::atomic<uint64_t> frame_bytes_max_{kFrameBytesMax};
+  std::atomic<size_t> retains_{0};
   const uint64_t capacity_bytes_;
   mutable Mutex mutex_;
   std::vector<std::function<void()>> held_ ABSL_GUARDED_BY(mutex_);

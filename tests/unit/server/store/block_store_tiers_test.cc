@@ -149,6 +149,24 @@ TEST_F(BlockStoreTiersTest, AnOperatorsEvictTakesBothCopies) {
   EXPECT_EQ(store.blocks().stats().blocks, 0u);
 }
 
+// A kill right after would make it a block that never expires.
+TEST_F(BlockStoreTiersTest, ABlockThatExpiresDuringItsWriteKeepsItsTimesOnSsd) {
+  ssd.FailAppends(absl::UnavailableError("this test writes"));
+  ASSERT_EQ(Put(1, 0, {.ttl = std::chrono::milliseconds(500)}), PutOutcome::kStored);
+  const PinSet pin = store.blocks().PinBlock(*space, HashOf(1));
+  std::optional<BlockStore::SsdWrite> write;
+  ASSERT_TRUE(Eventually([&] {
+    write = store.blocks().BeginWrite(pin.blocks()[0]);
+    return write.has_value();
+  }));
+  const SsdLocation location = {.generation = 1, .offset = 77, .frame_bytes = 5440};
+  disk().records[write->record.key] = {SsdEntry{write->record, location}, {}};
+  clock.Advance(std::chrono::seconds(1));
+  store.Advance();
+  store.blocks().EndWrite(*std::move(write), location);
+  EXPECT_EQ(ssd.retains(), 0u);
+}
+
 TEST_F(BlockStoreTiersTest, LeasedBlocksStayOnSsdToo) {
   PutWritten(1, 2 * kBlocks);
   const LookupAnswer answer = Look(1, 2 * kBlocks, /*lease_ms=*/10'000);

@@ -1,6 +1,7 @@
 #include "server/store/migrate.h"
 
 #include <algorithm>
+#include <atomic>
 #include <set>
 
 #include "tests/unit/server/store/tiers_fixture.h"
@@ -37,6 +38,23 @@ TEST_F(MigrateTest, ABlockThatIsTooLargeForSsdHoldsNobodyUp) {
   EXPECT_TRUE(AllWritten());
   EXPECT_EQ(ssd.records(), 1u);
   EXPECT_EQ(store.migrate()->stats().too_large, 1u);  // it is not tried again
+}
+
+TEST_F(MigrateTest, ABlockThatExpiresWhileItWaitsForSsdIsGoneInTime) {
+  ssd.FailAppends(absl::UnavailableError("the disk is sick"));
+  ASSERT_EQ(Put(1, 0, {.ttl = std::chrono::milliseconds(500)}), PutOutcome::kStored);
+  absl::Status durable;
+  std::atomic<bool> ended{false};
+  store.migrate()->Persist(store.blocks().PinBlock(*space, HashOf(1)), std::chrono::seconds(10),
+                           [&](const absl::Status& status) {
+                             durable = status;
+                             ended = true;
+                           });
+  clock.Advance(std::chrono::seconds(1));  // of a patience of ten
+  store.Advance();
+  ASSERT_TRUE(Eventually([&] { return ended.load(); }));
+  EXPECT_TRUE(absl::IsNotFound(durable)) << durable;
+  EXPECT_TRUE(Eventually([&] { return GetFrame(1).empty(); }));
 }
 
 TEST_F(MigrateTest, WritesAncestorsFirst) {

@@ -23,15 +23,12 @@ GetToWindowReactor::GetToWindowReactor(Backend& backend, grpc::CallbackServerCon
       response_(response),
       meter_(backend.metrics, Method::kGetToWindow, backend.clock),
       ticket_(backend.gate, StreamKind::kGet, context) {
-  if (!ticket_.admitted()) {
-    End(OverLimit("open streams of the server", backend_.gate.streams_max(),
-                  backend_.gate.streams_max()));
-    return;
-  }
   if (const absl::Status status = Accept(request); !status.ok()) {
+    SkipFrom(0);
     End(status);
     return;
   }
+  SkipFrom(blocks_ - beyond_);
   if (fetch_ == nullptr) {
     Answer({});
     return;
@@ -69,6 +66,13 @@ absl::Status GetToWindowReactor::Accept(const v1::GetToWindowRequest& request) {
     }
     fetch.progress_offset = request.progress_offset();
   }
+  window_ = *window;
+  progress_offset_ = fetch.progress_offset;
+  blocks_ = hashes->size();
+  if (!ticket_.admitted()) {
+    return OverLimit("open streams of the server", backend_.gate.streams_max(),
+                     backend_.gate.streams_max());
+  }
   const auto space = backend_.store.spaces().Find(get.space_id());
   if (!space.ok()) return space.status();
   if (!get.lease_id().empty()) {
@@ -87,8 +91,8 @@ absl::Status GetToWindowReactor::Accept(const v1::GetToWindowRequest& request) {
   }
   auto session = std::make_unique<FetchSession>(backend_.store.OpenFetch(
       **space, *std::move(hashes), {*fidelity, get.verify_at_server(), fetch.deadline}));
-  fetch_ = WindowFetch::Create({backend_.transport, backend_.metrics}, *std::move(window),
-                               std::move(session), std::move(fetch));
+  fetch_ = WindowFetch::Create({backend_.transport, backend_.metrics}, window_, std::move(session),
+                               std::move(fetch));
   return absl::OkStatus();
 }
 
@@ -115,6 +119,16 @@ absl::Status GetToWindowReactor::FindPrefix(const v1::GetToWindowRequest& reques
     *response_->mutable_lease_ttl() = DurationToWire(*ttl);
   }
   return absl::OkStatus();
+}
+
+// The blocks of the call from this one on will not come.
+void GetToWindowReactor::SkipFrom(size_t first) const {
+  if (!progress_offset_) return;
+  for (size_t i = first; i < blocks_; ++i) {
+    Transfer transfer;
+    transfer.progress_offset = *progress_offset_ + i * sizeof(ProgressSlot);
+    window_->Skip(transfer);
+  }
 }
 
 void GetToWindowReactor::Answer(const std::vector<WindowFetch::Outcome>& outcomes) {

@@ -340,23 +340,27 @@ void WindowGet::TakeAnswer(Arriving& block, const v1::WindowGetResult& answer) {
 // What the call's transfers can not touch any more is free; the rest is retired until its slot says so. The
 // slots first: whoever finds them all ended, and so free, finds every block ended after that.
 void WindowGet::GiveRoomBack() {
-  const auto give = [this](const WindowSpan& span, std::vector<const ProgressSlot*> slots) {
+  std::vector<const ProgressSlot*> slots;
+  for (size_t i = 0; i < blocks_.size(); ++i) slots.push_back(&SlotAt(i));
+  std::vector<WindowRanges::Retired> retired;
+  const auto give = [&](const WindowSpan& span, std::vector<const ProgressSlot*> ending) {
     if (span.bytes == 0) return;
     if (untouched_) {
       open_.ranges->Free(span);
       return;
     }
-    if (!open_.window->server_tells()) slots.clear();
-    open_.ranges->Retire(span, [slots = std::move(slots)] {
-      return !slots.empty() && std::all_of(slots.begin(), slots.end(), [](const auto* slot) {
-        return (slot->state.load(std::memory_order_acquire) & ProgressSlot::kEnded) != 0;
-      });
-    });
+    if (!open_.window->server_tells()) ending.clear();
+    retired.push_back({span, [ending = std::move(ending)] {
+                         return !ending.empty() &&
+                                std::all_of(ending.begin(), ending.end(), [](const auto* slot) {
+                                  return (slot->state.load(std::memory_order_acquire) &
+                                          ProgressSlot::kEnded) != 0;
+                                });
+                       }});
   };
-  std::vector<const ProgressSlot*> slots;
-  for (size_t i = 0; i < blocks_.size(); ++i) slots.push_back(&SlotAt(i));
   give(slots_, slots);
   for (size_t i = 0; i < blocks_.size(); ++i) give(blocks_[i].span, {slots[i]});
+  open_.ranges->Retire(std::move(retired));
   blocks_.clear();
 }
 

@@ -53,9 +53,9 @@ void WindowRanges::FreeLocked(const WindowSpan& span) {
   free_.emplace(offset, bytes);
 }
 
-void WindowRanges::Retire(const WindowSpan& span, std::function<bool()> proven) {
+void WindowRanges::Retire(std::vector<Retired> spans) {
   std::lock_guard lock(mutex_);
-  retired_.push_back({span, std::move(proven)});
+  std::move(spans.begin(), spans.end(), std::back_inserter(retired_));
 }
 
 void WindowRanges::SweepLocked() {

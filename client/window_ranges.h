@@ -25,8 +25,14 @@ class WindowRanges {
   // nullopt when no free stretch is long enough. `bytes` > 0; the span has that many, its range more.
   std::optional<WindowSpan> Take(uint64_t bytes);
   void Free(const WindowSpan& span);
-  // As Free, as soon as `proven` returns true: it is asked whenever room is short, oldest first.
-  void Retire(const WindowSpan& span, std::function<bool()> proven);
+  struct Retired {
+    WindowSpan span;
+    std::function<bool()> proven;
+  };
+  // As Free for each, as soon as its `proven` returns true: they are asked whenever room is short, oldest first
+  // and these in their order, so one may read memory that stands before it here. All at once: none of them can
+  // be given away before all are known.
+  void Retire(std::vector<Retired> spans);
 
   uint64_t used_bytes() const;
   // Of retired ranges, those that are not proven yet.
@@ -40,10 +46,6 @@ class WindowRanges {
   void FreeLocked(const WindowSpan& span);
   void SweepLocked();
 
-  struct Retired {
-    WindowSpan span;
-    std::function<bool()> proven;
-  };
   mutable std::mutex mutex_;
   std::map<uint64_t, uint64_t> free_;  // offset -> bytes, never adjacent
   std::vector<Retired> retired_;

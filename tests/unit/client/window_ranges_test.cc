@@ -34,12 +34,25 @@ TEST(WindowRangesTest, ARetiredRangeComesBackWhenProven) {
   WindowRanges ranges(2 * kPage);
   const auto whole = ranges.Take(2 * kPage);
   bool proven = false;
-  ranges.Retire(*whole, [&] { return proven; });
+  ranges.Retire({{*whole, [&] { return proven; }}});
   EXPECT_EQ(ranges.retired_bytes(), 2 * kPage);
   EXPECT_FALSE(ranges.Take(1));
   proven = true;
   EXPECT_EQ(ranges.retired_bytes(), 0u);
   EXPECT_TRUE(ranges.Take(2 * kPage));
+}
+
+TEST(WindowRangesTest, RangesRetiredTogetherAreAskedInOrderBeforeAnyIsGivenAway) {
+  WindowRanges ranges(2 * kPage);
+  const auto slots = ranges.Take(kPage);
+  const auto block = ranges.Take(kPage);
+  std::vector<int> asked;
+  ranges.Retire({{*slots, [&] { return asked.push_back(1), true; }},
+                 {*block, [&] { return asked.push_back(2), false; }}});
+  EXPECT_EQ(ranges.Take(kPage)->offset, slots->offset);
+  EXPECT_EQ(asked, (std::vector<int>{1, 2}));
+  EXPECT_FALSE(ranges.Take(kPage));  // asked again, and not proven
+  EXPECT_EQ(asked, (std::vector<int>{1, 2, 2}));
 }
 
 TEST(WindowRangesTest, NeverOverlapsAndMergesEverythingInTheEnd) {

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -95,7 +96,12 @@ absl::StatusOr<std::shared_ptr<ShmClientWindow>> ShmClientWindow::Open(std::stri
                                                                        std::string_view client_id,
                                                                        uint64_t bytes, bool touch) {
   Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
-  if (socket.get() < 0) return Unreachable("socket");
+  // A server that takes no connections leaves them in its queue; when that is full, connecting waits.
+  const timeval patience{kConnectTimeoutMs / 1000, kConnectTimeoutMs % 1000 * 1000};
+  if (socket.get() < 0 || ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience,
+                                       sizeof(patience)) != 0) {
+    return Unreachable("socket");
+  }
   if (absl::Status status = Connect(socket.get(), socket_name); !status.ok()) return status;
   Descriptor memory(::memfd_create("larder-window", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (memory.get() < 0 || ::ftruncate(memory.get(), static_cast<off_t>(bytes)) != 0 ||

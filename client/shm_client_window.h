@@ -15,7 +15,8 @@ class ShmClientWindow final : public ClientWindow {
  public:
   // Opens a window of `bytes` (whole pages) at the server's local socket. UNAVAILABLE when it can not be
   // reached from here (another host, container or network namespace), FAILED_PRECONDITION when another user
-  // serves it, else the server's own refusal. Blocks for at most kConnectTimeoutMs.
+  // serves it, else the server's own refusal. Blocks for at most kConnectTimeoutMs to connect, and as long
+  // again for the reply.
   static absl::StatusOr<std::shared_ptr<ShmClientWindow>> Open(std::string_view socket_name,
                                                                std::string_view client_id,
                                                                uint64_t bytes, bool touch);

@@ -105,6 +105,7 @@ void Plane::Set(OpenWindow open, std::string reason) {
     kind_ = open.window->plane();
   } else {
     kind_ = PlaneKind::kInline;
+    retry_at_ = std::chrono::steady_clock::now() + kRetryPause;
   }
   reason_ = std::move(reason);
   std::swap(open_, open);
@@ -128,6 +129,7 @@ OpenWindow Plane::Current() {
 bool Plane::WantsNegotiation() {
   std::lock_guard lock(mutex_);
   if (open_ || !wanted_ || negotiating_) return false;
+  if (std::chrono::steady_clock::now() < retry_at_) return false;
   negotiating_ = true;
   return true;
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -31,6 +32,8 @@ std::shared_ptr<std::byte> HoldRange(const OpenWindow& open, const WindowSpan& s
 // Thread-safe.
 class Plane {
  public:
+  static constexpr auto kRetryPause = std::chrono::milliseconds(500);
+
   explicit Plane(const ClientOptions& options) : options_(options) {}
   ~Plane();
 
@@ -42,7 +45,7 @@ class Plane {
   // up here.
   OpenWindow Current();
   // Whether somebody should ask for Capabilities and Negotiate: at most one caller at a time gets true, and
-  // must call it or GiveUp.
+  // must call it or GiveUp. Not within kRetryPause of a negotiation that brought no window.
   bool WantsNegotiation();
   void GiveUp();
   // Whether calls must not go inline for want of a window.
@@ -71,6 +74,7 @@ class Plane {
   std::string reason_ = "not negotiated";
   bool wanted_ = false;  // a window was had, so a dead one is replaced
   bool negotiating_ = false;
+  std::chrono::steady_clock::time_point retry_at_;
   uint64_t windows_opened_ = 0;
 };
 

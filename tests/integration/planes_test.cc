@@ -1,11 +1,18 @@
 // Blocks through windows: a whole server and real clients in one process.
+#include <grpcpp/grpcpp.h>
+
 #include <cstring>
 #include <future>
 #include <random>
 #include <thread>
 
+#include "client/admin_client.h"
 #include "client/client.h"
+#include "client/plane.h"
+#include "client/shm_client_window.h"
 #include "gtest/gtest.h"
+#include "larder/v1/cache.grpc.pb.h"
+#include "larder/v1/window.grpc.pb.h"
 #include "server/server.h"
 #include "tests/integration/known_blocks.h"
 
@@ -253,6 +260,93 @@ TEST_F(PlanesTest, AsynchronousCallsUseTheWindowToo) {
   ASSERT_TRUE(results.ok());
   for (uint32_t i = 0; i < 4; ++i) EXPECT_TRUE(IsKnown(blocks[i].hash, (*results)[i].view));
   EXPECT_EQ(client->plane().inline_calls, 0u);
+}
+
+// A refusal is no proof for the client (gRPC gives the same code); the slots that the server tells are.
+TEST_F(PlanesTest, GetsThatAreRefusedLeaveTheWindowAsItWas) {
+  Start({.streams_max = 1});
+  Connect({.window = {.bytes = 4 << 20}, .retries_max = 0});
+  PutChain(1, 4);
+  const auto admin = AdminClient::Connect({.address = server->listen()}).value();
+  const auto await_streams = [&](uint64_t streams) {
+    for (int i = 0; i < 1000 && admin->Stats()->put_streams() != streams; ++i) {
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  };
+  await_streams(0);
+  const auto cache =
+      v1::Cache::NewStub(grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  v1::PutResponse nothing;
+  const auto stream = cache->Put(&context, &nothing);  // takes the only place
+  await_streams(1);
+  std::vector<GetBlock> blocks;
+  for (uint32_t i = 0; i < 4; ++i) blocks.push_back({KnownHash(1, i), {}});
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_TRUE(absl::IsResourceExhausted(client->Get(space, blocks).status()));
+  }
+  context.TryCancel();
+  static_cast<void>(stream->Finish());
+  absl::StatusOr<std::vector<GetResult>> results = absl::UnknownError("");
+  for (int i = 0; i < 1000 && !results.ok(); ++i) {
+    std::this_thread::sleep_for(milliseconds(5));
+    results = client->Get(space, blocks);
+  }
+  ASSERT_TRUE(results.ok()) << results.status();
+  for (const GetResult& each : *results) EXPECT_TRUE(each.hit);
+  EXPECT_EQ(client->plane().windows_opened, 1u);
+}
+
+TEST_F(PlanesTest, EverySlotOfAGetIsToldTheEndBeforeItsAnswer) {
+  Connect();
+  PutChain(1, 2);
+  constexpr char kMe[] = "raw";
+  constexpr int kBlocks = 5;
+  const auto window =
+      ShmClientWindow::Open(client->Capabilities()->shm_socket(), kMe, 8 << 20, false).value();
+  const auto windows = v1::Windows::NewStub(
+      grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
+  const auto* const slots = reinterpret_cast<const ProgressSlot*>(window->memory().data());
+  for (const SpaceId id : {space.id, space.id + 1}) {  // found, and refused
+    std::memset(window->memory().data(), 0, 4096);
+    v1::GetToWindowRequest request;
+    request.set_window_id(std::string(window->id()));
+    request.set_prefix(true);
+    request.set_progress_offset(0);
+    request.mutable_get()->set_space_id(id);
+    for (uint32_t i = 0; i < kBlocks; ++i) {
+      request.mutable_get()->add_prefix_hashes(std::string(KnownHash(1, i).view()));
+      v1::WindowRange* const target = request.add_targets();
+      target->set_offset((i + 1) << 20);
+      target->set_bytes(1 << 20);
+    }
+    grpc::ClientContext context;
+    context.AddMetadata("larder-client", kMe);
+    v1::GetToWindowResponse response;
+    const grpc::Status status = windows->GetToWindow(&context, request, &response);
+    EXPECT_EQ(status.ok(), id == space.id) << status.error_message();
+    for (int i = 0; i < kBlocks; ++i) {
+      EXPECT_NE(slots[i].state.load() & ProgressSlot::kEnded, 0u) << i;
+      EXPECT_EQ((slots[i].state.load() & ProgressSlot::kBegun) != 0, status.ok() && i < 2) << i;
+    }
+  }
+}
+
+TEST_F(PlanesTest, AWindowThatCanNotBeHadAgainIsNotAskedForWithEveryCall) {
+  Connect();
+  const auto capabilities = client->Capabilities().value();
+  Plane plane({.window = {.bytes = 1 << 20}, .client_id = "me"});
+  ASSERT_TRUE(plane.Negotiate(capabilities).ok());
+  ASSERT_TRUE(plane.Current());
+  EXPECT_FALSE(plane.WantsNegotiation());
+  client.reset();
+  server.reset();
+  for (int i = 0; i < 1000 && plane.Current(); ++i) std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_TRUE(plane.WantsNegotiation());
+  ASSERT_TRUE(plane.Negotiate(capabilities).ok());  // nobody there: inline
+  EXPECT_FALSE(plane.WantsNegotiation());
+  std::this_thread::sleep_for(Plane::kRetryPause);
+  EXPECT_TRUE(plane.WantsNegotiation());
 }
 
 TEST_F(PlanesTest, DeadlinesThatPassLeaveTheWindowUsable) {

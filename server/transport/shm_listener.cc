@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +24,8 @@ namespace {
 
 constexpr int kEventsMax = 16;
 constexpr int kBacklog = 64;
+// A connection that can not be taken for want of a descriptor stays in the queue, and the queue readable.
+constexpr auto kNoDescriptorPause = std::chrono::milliseconds(20);
 // While a hello is awaited the thread looks this often whether it is overdue.
 constexpr int kHelloLookMs = 200;
 // More descriptors than one are refused; they must be received to be closed.
@@ -115,7 +119,13 @@ void ShmListener::Run() {
 
 void ShmListener::Accept() {
   Descriptor socket(::accept4(listen_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-  if (socket.get() < 0 || !MayConnect(socket.get())) return;
+  if (socket.get() < 0) {
+    if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+      std::this_thread::sleep_for(kNoDescriptorPause);
+    }
+    return;
+  }
+  if (!MayConnect(socket.get())) return;
   // A window that CloseWindow ended leaves its connection to the client, so both are bounded.
   if (silent_ >= kHellosMax || connections_.size() - silent_ >= windows_max_) {
     Answer(socket.get(),

@@ -42,6 +42,9 @@ absl::Status CheckFile(int fd, uint64_t bytes) {
       system.f_type != TMPFS_MAGIC) {
     return InvalidField("window descriptor", "no memory file", "a memfd without huge pages");
   }
+  if ((::fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDWR) {
+    return InvalidField("window descriptor", "one for reading only", "a memfd open for both");
+  }
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & kShmSeals) != kShmSeals ||
       (seals & (F_SEAL_WRITE | kSealFutureWrite)) != 0) {

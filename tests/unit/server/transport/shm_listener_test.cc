@@ -1,7 +1,10 @@
 #include "server/transport/shm_listener.h"
 
+#include <sys/resource.h>
+
 #include <chrono>
 #include <cstring>
+#include <ctime>
 #include <thread>
 #include <vector>
 
@@ -170,6 +173,26 @@ TEST_F(ShmListenerTest, KeepsBoundsAndServesOthersMeanwhile) {
   EXPECT_EQ(Reply(sockets[1])->code, 0u);
   for (const int socket : sockets) ::close(socket);
   ExpectWindows(0);
+}
+
+TEST_F(ShmListenerTest, WaitsIdleWhenTheProcessIsOutOfDescriptors) {
+  ShmMemory memory(kBytes);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const int socket = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  const int next = ::dup(socket);
+  ::close(next);
+  const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  EXPECT_TRUE(ConnectTo(socket, listener_->name()));
+  const std::clock_t cpu = std::clock();
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  EXPECT_LT(std::clock() - cpu, CLOCKS_PER_SEC / 5);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(Send(socket, HelloOf(kBytes), {memory.fd()}));
+  const auto reply = Reply(socket);  // it was kept meanwhile
+  EXPECT_TRUE(reply && reply->code == 0);
+  ::close(socket);
 }
 
 TEST_F(ShmListenerTest, ASilentConnectionIsClosed) {

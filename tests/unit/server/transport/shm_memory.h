@@ -46,14 +46,19 @@ class ShmMemory {
   std::byte* data_ = nullptr;
 };
 
-// A connection to the local socket `name`; -1 when nobody listens there.
-inline int ConnectLocal(const std::string& name) {
-  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+// Whether `socket` is connected to the local socket `name`.
+inline bool ConnectTo(int socket, const std::string& name) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::memcpy(address.sun_path + 1, name.data(), name.size());
   const auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&address), size) == 0) return fd;
+  return ::connect(socket, reinterpret_cast<sockaddr*>(&address), size) == 0;
+}
+
+// A connection to the local socket `name`; -1 when nobody listens there.
+inline int ConnectLocal(const std::string& name) {
+  const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+  if (ConnectTo(fd, name)) return fd;
   ::close(fd);
   return -1;
 }

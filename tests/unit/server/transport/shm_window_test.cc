@@ -153,6 +153,12 @@ TEST_F(ShmWindowTest, RefusesMemoryThatMayNotBeWritten) {
   ASSERT_EQ(::fcntl(fd, F_ADD_SEALS, kShmSeals | F_SEAL_WRITE), 0);
   EXPECT_EQ(ShmWindow::Map(fd, kBytes, clock_).status().code(), absl::StatusCode::kInvalidArgument);
   ::close(fd);
+  ShmMemory good(kBytes);
+  const int read_only = ::open(("/proc/self/fd/" + std::to_string(good.fd())).c_str(), O_RDONLY);
+  ASSERT_GE(read_only, 0);
+  EXPECT_EQ(ShmWindow::Map(read_only, kBytes, clock_).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  ::close(read_only);
 }
 
 }  // namespace

@@ -79,12 +79,13 @@ absl::StatusOr<std::unique_ptr<DeviceCoder>> OpenDeviceCoder(const Config& confi
   return nullptr;
 }
 
-absl::StatusOr<LowerTiers> OpenLowerTiers(const Config& config, const Clock& clock) {
+absl::StatusOr<LowerTiers> OpenLowerTiers(const Config& config, const HbmFactory& hbm,
+                                          const Clock& clock) {
   LowerTiers lower;
   if (config.hbm_bytes > 0) {
-    auto hbm = CreateCudaArena({.bytes = config.hbm_bytes});
-    if (!hbm.ok()) return hbm.status();
-    lower.hbm = *std::move(hbm);
+    auto arena = hbm(config.hbm_bytes);
+    if (!arena.ok()) return arena.status();
+    lower.hbm = *std::move(arena);
   }
   auto coder = OpenDeviceCoder(config);
   if (!coder.ok()) return coder.status();
@@ -253,13 +254,17 @@ struct Server::State {
   std::once_flag drained;
 };
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config) {
+absl::StatusOr<std::unique_ptr<DeviceArena>> CudaHbm(uint64_t bytes) {
+  return CreateCudaArena({.bytes = bytes});
+}
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, const HbmFactory& hbm) {
   if (const absl::Status status = config.Validate(); !status.ok()) return status;
   auto arena =
       HostArena::Create({.bytes = config.dram_bytes, .huge_pages = config.dram_huge_pages});
   if (!arena.ok()) return arena.status();
   auto clock = std::make_unique<RealClock>();
-  auto lower = OpenLowerTiers(config, *clock);
+  auto lower = OpenLowerTiers(config, hbm, *clock);
   if (!lower.ok()) return lower.status();
   auto state =
       std::make_unique<State>(config, *std::move(arena), std::move(clock), *std::move(lower));

@@ -2,27 +2,29 @@
 # Builds the CUDA kernels, their checks and their benchmark, and runs them on this machine's GPU. Needs nvcc, g++ and CMake; no
 # network, no other package.
 #
-#   tests/gpu.sh [--blocks N] [--sanitize] [--server] [--log FOLDER]
+#   tests/gpu.sh [--blocks N] [--sanitize] [--server] [--pack FILE] [--log FOLDER]
 #
 #   --blocks N    random blocks of each codec to compare with the scalar reference (default 10000)
 #   --sanitize    the checks once more, on few blocks, under compute-sanitizer's memcheck and racecheck
-#   --server      the server, too: the HBM tier's arena, the store's moves and reads over it, and encoding on ingest; needs the packages
-#                 of deploy/packages.txt
+#   --server      the server, too: the HBM tier's arena, the store's moves and reads over it, encoding on ingest, a trace replayed through
+#                 both with every byte compared, and the server killed again and again; needs the packages of deploy/packages.txt, or --pack
+#   --pack FILE   builds nothing: runs the programs that tests/gpu_pack.sh packed on a machine with the packages
 #   --log FOLDER  where build logs and the table go (default build/gpu/log)
 #
 # Prints one table: the outcome of each check, then encode and decode GB/s beside the device's copy bandwidth. Exit status: 0 when
 # all is well, 1 when a build or a check failed, 77 when there is no GPU: everything is then built, and nothing was tested.
-# Writes into build/gpu and FOLDER only.
+# Writes into build/gpu and FOLDER only, and the server's tests into the temporary folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source deploy/stage.sh
 
-blocks=10000 sanitize="" server="" logs=build/gpu/log
+blocks=10000 sanitize="" server="" pack="" logs=build/gpu/log
 while (($# > 0)); do
   case $1 in
     --blocks) blocks=${2:?--blocks needs a number}; shift ;;
     --sanitize) sanitize=1 ;;
     --server) server=1 ;;
+    --pack) pack=${2:?--pack needs a file}; shift ;;
     --log) logs=${2:?--log needs a folder}; shift ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \?//p}' tests/gpu.sh; exit 0 ;;
     *) echo "gpu.sh: unknown argument $1 (see --help)" >&2; exit 2 ;;
@@ -33,16 +35,26 @@ trap 'rc=$?; trap "" INT TERM HUP; stage_stop; jobs -p | xargs -r kill 2>/dev/nu
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-generator=()
-command -v ninja >/dev/null && generator=(-G Ninja)
-stage "gpu: configure" "$logs/configure.log" cmake -S tests/gpu -B build/gpu "${generator[@]}" -DCMAKE_BUILD_TYPE=Release
-stage "gpu: build" "$logs/build.log" cmake --build build/gpu --parallel "$(nproc)"
-if [[ -n $server ]]; then
-  stage "gpu: configure the server" "$logs/configure_server.log" cmake -S . -B build/gpu/server "${generator[@]}" -DCMAKE_BUILD_TYPE=Release \
-    -DLARDER_CUDA=ON -DLARDER_BUILD_BENCH=OFF
-  stage "gpu: build the server" "$logs/build_server.log" cmake --build build/gpu/server --parallel "$(nproc)" \
-    --target device_arena_conformance store_hbm_test server_codec_test
+bin=build/gpu/bin server_bin=build/gpu/server/bin
+if [[ -n $pack ]]; then
+  bin=build/gpu/pack/bin server_bin=build/gpu/pack/bin
+  rm -rf build/gpu/pack
+  mkdir -p build/gpu/pack
+  stage "gpu: unpack" "$logs/unpack.log" tar -C build/gpu/pack -xzf "$pack"
+  export LD_LIBRARY_PATH=$PWD/build/gpu/pack/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+else
+  generator=()
+  command -v ninja >/dev/null && generator=(-G Ninja)
+  stage "gpu: configure" "$logs/configure.log" cmake -S tests/gpu -B build/gpu "${generator[@]}" -DCMAKE_BUILD_TYPE=Release
+  stage "gpu: build" "$logs/build.log" cmake --build build/gpu --parallel "$(nproc)"
+  if [[ -n $server ]]; then
+    stage "gpu: configure the server" "$logs/configure_server.log" cmake -S . -B build/gpu/server "${generator[@]}" \
+      -DCMAKE_BUILD_TYPE=Release -DLARDER_CUDA=ON -DLARDER_BUILD_BENCH=OFF
+    stage "gpu: build the server" "$logs/build_server.log" cmake --build build/gpu/server --parallel "$(nproc)" \
+      --target device_arena_conformance store_hbm_test server_codec_test larder larderd crash_harness
+  fi
 fi
+readonly bin server_bin
 
 failed=0 skipped=0
 # check NAME COMMAND...: runs a check, keeps its output, counts its outcome.
@@ -66,7 +78,6 @@ on_device() {
   return "$rc"
 }
 
-readonly bin=build/gpu/bin
 # all_shards BLOCKS: the comparison with the scalar reference, a process per core, at most 12. One status for all: 0, 77 or another.
 all_shards() {
   local shards shard rc=0 one pids=()
@@ -85,6 +96,54 @@ all_shards() {
   done
   return "$rc"
 }
+# await_server PID FILE: sets `address` from the ready line.
+await_server() {
+  local deadline=$((SECONDS + 60))
+  address=""
+  while [[ -z $address ]]; do
+    kill -0 "$1" 2>/dev/null && ((SECONDS < deadline)) || { echo "larderd was not ready"; return 1; }
+    sleep 0.1
+    address=$(sed -n 's/.*"listen": *"\([^"]*\)".*"metrics": *"\([^"]*\)".*/\1 \2/p' "$2")
+  done
+}
+
+# metric ADDRESS NAME: the sum of a metric's samples.
+metric() {
+  exec 3<>"/dev/tcp/${1%:*}/${1##*:}"
+  printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3
+  awk -v name="$2" 'index($1, name) == 1 { sum += $2 } END { print sum + 0 }' <&3
+  exec 3>&-
+}
+
+# A trace of multi-turn chats with blocks of an 8B model, through little DRAM and an HBM tier, encoded on the device: every block is
+# compared, and each of the three must have had its part.
+replay_on_device() {
+  local work pid rc=0 moved brought encoded
+  work=$(mktemp -d)
+  "$server_bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 256MiB --hbm-bytes 4GiB --codec-device gpu \
+    --log-level warn >"$work/ready" 2>"$work/log" &
+  pid=$!
+  if await_server "$pid" "$work/ready"; then
+    read -r listen metrics <<<"$address"
+    "$server_bin/larder" trace generate --out "$work/trace.jsonl" --requests 150 || rc=1
+    "$server_bin/larder" --address "$listen" replay --trace "$work/trace.jsonl" --model llama-3-8b --block-tokens 16 --codec server \
+      --verify || rc=1
+    "$server_bin/larder" --address "$listen" stats || rc=1
+    moved=$(metric "$metrics" 'larder_hbm_moved_blocks_total{kind="moved"}')
+    brought=$(metric "$metrics" 'larder_hbm_moved_blocks_total{kind="brought"}')
+    encoded=$(metric "$metrics" 'larder_encode_device_blocks_total{end="done"}')
+    echo "blocks moved to HBM $moved, brought back $brought, encoded on the device $encoded"
+    awk "BEGIN { exit !($moved > 0 && $brought > 0 && $encoded > 0) }" || rc=1
+  else
+    rc=1
+  fi
+  kill -TERM "$pid" 2>/dev/null || true
+  wait "$pid" || rc=1
+  cat "$work/log"
+  rm -rf "$work"
+  return "$rc"
+}
+
 {
   check codec_check all_shards "$blocks"
   if [[ -n $sanitize ]]; then
@@ -93,9 +152,13 @@ all_shards() {
     done
   fi
   if [[ -n $server ]]; then
-    check device_arena on_device build/gpu/server/bin/device_arena_conformance
-    check store_hbm on_device build/gpu/server/bin/store_hbm_test
-    check server_codec on_device build/gpu/server/bin/server_codec_test
+    check device_arena on_device "$server_bin"/device_arena_conformance
+    check store_hbm on_device "$server_bin"/store_hbm_test
+    check server_codec on_device "$server_bin"/server_codec_test
+    if ((skipped == 0)); then  # there is a device
+      check replay replay_on_device
+      check crash_harness "$server_bin/crash_harness" --cycles=20 --hbm=cuda --server="$server_bin/larderd_faults"
+    fi
   fi
   check codec_bench "$bin/gpu_codec_bench"
   for name in codec_check codec_bench; do

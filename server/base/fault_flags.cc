@@ -23,8 +23,8 @@ std::optional<std::string> ValueOf(std::string_view flag, int argc, char** argv,
 
 }  // namespace
 
-absl::StatusOr<std::vector<const char*>> TakeFaultFlags(int argc, char** argv) {
-  std::vector<const char*> others;
+absl::StatusOr<OtherFlags> TakeFaultFlags(int argc, char** argv) {
+  OtherFlags others;
   std::string board_path;
   std::optional<std::string> plan;
   for (int i = 0; i < argc; ++i) {
@@ -34,8 +34,10 @@ absl::StatusOr<std::vector<const char*>> TakeFaultFlags(int argc, char** argv) {
       board_path = *path;
     } else if (const auto bug = ValueOf("--planted-bug", argc, argv, &i)) {
       if (!PlantBug(*bug)) return InvalidField("--planted-bug", *bug, "a name of kPlantedBugs");
+    } else if (std::string_view(argv[i]) == "--hbm-fake") {
+      others.hbm_fake = true;
     } else {
-      others.push_back(argv[i]);
+      others.arguments.push_back(argv[i]);
     }
   }
   auto board = FaultBoard::Open(board_path);

@@ -36,7 +36,9 @@ inline constexpr std::string_view kFaultPoints[] = {
     // between the tiers: a copy to SSD begins, is encoded again, and has ended; a frame from SSD is read, and copied to
     // memory; a restart has found a block
     "migrate.write", "migrate.recode", "migrate.written", "get.ssd", "migrate.promote",
-    "restore.block"};
+    "restore.block",
+    // HBM: memory of the device is taken; a copy there begins, and has ended; one back has (its bytes may be flipped)
+    "hbm.reserve", "hbm.fill", "hbm.filled", "hbm.read"};
 inline constexpr size_t kFaultPointCount = std::size(kFaultPoints);
 
 // A place of kFaultPoints.

@@ -26,6 +26,8 @@ inline constexpr std::string_view kPlantedBugs[] = {
     "ssd.reclaim_drops_wanted",   // reclaim erases what its owner wants to keep
     "put.durable_unwaited",       // durable is acknowledged when the block is in memory
     "retain.expiry_ignored",      // a TTL never comes due
+    "hbm.name_before_data",       // a copy to the device counts as done that never was
+    "hbm.checksum_skipped",       // what is read from the device is handed out unverified
 };
 inline constexpr size_t kPlantedBugCount = std::size(kPlantedBugs);
 

@@ -21,14 +21,13 @@ constexpr auto kPollInterval = std::chrono::microseconds(100);
 
 // Sizes of a slot's memory; every part begins at a multiple of 256.
 struct SlotSizes {
-  explicit SlotSizes(const CudaCoderOptions& options)
-      : raw(Rounded(options.raw_bytes_max)),
-        image(Rounded(options.image_bytes_max)),
-        payload(Rounded(options.raw_bytes_max + options.raw_bytes_max / 8)),
-        // Tiles of the most they may take, symbols and words: 1 + 1/8, 1/2 and 1 of the raw bytes, and tables by tile.
-        scratch(Rounded(3 * options.raw_bytes_max)),
-        placed(Rounded(options.streams_max * sizeof(PlacedStream))),
-        flags(Rounded(options.streams_max * sizeof(uint32_t))) {}
+  explicit SlotSizes(const DeviceLimits& limits)
+      : raw(Rounded(limits.raw_bytes_max)),
+        image(Rounded(limits.image_bytes_max)),
+        payload(Rounded(limits.payload_bytes_max())),
+        scratch(Rounded(limits.scratch_bytes_max())),
+        placed(Rounded(limits.streams_max * sizeof(PlacedStream))),
+        flags(Rounded(limits.streams_max * sizeof(uint32_t))) {}
 
   static uint64_t Rounded(uint64_t bytes) { return (bytes + 255) / 256 * 256; }
   uint64_t pinned() const { return raw + image + payload + placed; }
@@ -64,24 +63,19 @@ class CudaSlot {
   }
 
   DeviceStart Start(const PlannedBlock& planned, std::span<const std::byte> raw) {
-    const FramePlan& plan = planned.plan;
-    if (raw.size() > sizes_.raw || plan.image().size() > sizes_.image ||
-        plan.payload_bytes() > sizes_.payload || plan.scratch_bytes(1) > sizes_.scratch ||
-        planned.codecs.size() > options_.streams_max) {
-      return DeviceStart::kUnfit;
-    }
+    if (!options_.limits.Hold(planned, raw.size())) return DeviceStart::kUnfit;
     // After a failure something may still run.
     if (cudaSetDevice(options_.device) != cudaSuccess || cudaStreamQuery(stream_) != cudaSuccess) {
       return DeviceStart::kFailed;
     }
     streams_ = planned.codecs.size();
-    // The copies that make the rest asynchronous: what a caller has is not pinned.
+    // The copy that makes the rest asynchronous: what a caller has is not pinned.
     std::memcpy(pinned_, raw.data(), raw.size());
-    std::memcpy(pinned_ + sizes_.raw, plan.image().data(), plan.image().size());
     state_ = DeviceState::kRuns;
     coded_ = false;
-    if (!Launch(planned, raw.size())) {
+    if (!BringImage(planned) || !Launch(planned, raw.size())) {
       state_ = DeviceState::kFailed;
+      image_of_ = 0;
       cudaGetLastError();
       return DeviceStart::kFailed;
     }
@@ -119,8 +113,17 @@ class CudaSlot {
            cudaEventRecord(ready_, stream_) == cudaSuccess;
   }
 
+  // The plan's tables, unless they are there from the block before.
+  bool BringImage(const PlannedBlock& planned) {
+    if (planned.number != 0 && planned.number == image_of_) return true;
+    const auto image = planned.plan.image();
+    std::memcpy(pinned_ + sizes_.raw, image.data(), image.size());
+    image_of_ = planned.number;
+    return cudaMemcpyAsync(device_ + sizes_.raw, pinned_ + sizes_.raw, image.size(),
+                           cudaMemcpyHostToDevice, stream_) == cudaSuccess;
+  }
+
   bool Launch(const PlannedBlock& planned, uint64_t raw_bytes) {
-    const uint64_t image_bytes = planned.plan.image().size();
     FrameMemory memory;
     memory.rows = RawRowsAt(planned.shape, device_);
     memory.image = device_ + sizes_.raw;
@@ -132,8 +135,6 @@ class CudaSlot {
     memory.refused = reinterpret_cast<uint32_t*>(memory.scratch + sizes_.scratch + sizes_.placed);
     return cudaMemcpyAsync(device_, pinned_, raw_bytes, cudaMemcpyHostToDevice, stream_) ==
                cudaSuccess &&
-           cudaMemcpyAsync(device_ + sizes_.raw, pinned_ + sizes_.raw, image_bytes,
-                           cudaMemcpyHostToDevice, stream_) == cudaSuccess &&
            EncodeFrames(planned.plan.BindEncode(memory), stream_) == cudaSuccess &&
            Bring(placed_at(), memory.placed, streams_ * sizeof(PlacedStream));
   }
@@ -158,13 +159,14 @@ class CudaSlot {
   uint8_t* device_ = nullptr;    // the same, scratch before the last, and flags
   DeviceState state_ = DeviceState::kDone;
   bool coded_ = false;  // the payload is on its way
+  uint64_t image_of_ = 0;  // the number of the plan whose image the device has; 0: none
   size_t streams_ = 0;
   uint64_t payload_bytes_ = 0;
 };
 
 class CudaCoder final : public DeviceCoder {
  public:
-  explicit CudaCoder(const CudaCoderOptions& options) : options_(options), sizes_(options) {}
+  explicit CudaCoder(const CudaCoderOptions& options) : options_(options), sizes_(options.limits) {}
 
   cudaError_t Open() {
     for (size_t i = 0; i < options_.slots; ++i) {

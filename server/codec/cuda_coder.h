@@ -3,10 +3,9 @@
 //
 // A slot takes blocks of up to raw_bytes_max and, on the device, up to six times that much memory: the raw block, its payload, and
 // tiles, symbols and words of codecs whose size varies. How long the payload is the device says; it is brought by a second copy of
-// just that many bytes, which Poll starts.
+// just that many bytes, which Poll starts. A plan's tables stay there until the slot gets another plan.
 // Nothing here aborts without a driver or a device: Create says what is missing. A stream that is stuck at the end keeps its slot's
 // memory: the device might still write there.
-// Not run on a device yet.
 #pragma once
 
 #include <cstddef>
@@ -21,10 +20,7 @@ namespace larder::server {
 struct CudaCoderOptions {
   int device = 0;
   size_t slots = 3;  // one on its way in, one being coded, one on its way out
-  // 256 tokens of an 8B model with 8 KV heads. Larger blocks are encoded on the CPU.
-  uint64_t raw_bytes_max = uint64_t{32} << 20;
-  uint64_t image_bytes_max = uint64_t{4} << 20;  // of a plan's tables
-  uint32_t streams_max = 1'024;
+  DeviceLimits limits;
 };
 
 // INVALID_ARGUMENT, with the reason and what to do, when there is no device, it has not enough memory free, or this program was

@@ -28,6 +28,26 @@ enum class DeviceState : uint8_t {
   kFailed,  // nothing runs any more
 };
 
+// The largest block that a slot takes.
+struct DeviceLimits {
+  // 256 tokens of an 8B model with 8 KV heads. Larger blocks are encoded on the CPU.
+  uint64_t raw_bytes_max = uint64_t{32} << 20;
+  // Of a plan's tables: those of symbols take 4 MiB for keys and as much for values, angles some 100 KiB.
+  uint64_t image_bytes_max = uint64_t{16} << 20;
+  uint32_t streams_max = 1'024;
+
+  // What an encoder may take more than the raw block, in the worst of cases.
+  uint64_t payload_bytes_max() const { return raw_bytes_max + raw_bytes_max / 8; }
+  // Tiles of the most they may take, symbols and words: 1 + 1/8, 1/2 and 1 of the raw bytes, and tables by tile.
+  uint64_t scratch_bytes_max() const { return 3 * raw_bytes_max; }
+  bool Hold(const PlannedBlock& planned, uint64_t raw_bytes) const {
+    const FramePlan& plan = planned.plan;
+    return raw_bytes <= raw_bytes_max && plan.image().size() <= image_bytes_max &&
+           plan.payload_bytes() <= payload_bytes_max() &&
+           plan.scratch_bytes(1) <= scratch_bytes_max() && planned.codecs.size() <= streams_max;
+  }
+};
+
 struct DeviceResult {
   std::span<const PlacedStream> placed;
   std::span<const std::byte> payload;

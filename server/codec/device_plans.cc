@@ -43,8 +43,8 @@ std::shared_ptr<const PlannedBlock> DevicePlans::Find(const BlockRecipe& recipe,
   if (!plan) return nullptr;
   MutexLock lock(mutex_);
   auto proven = ProofLocked(shape, codecs);
-  auto made = std::make_shared<const PlannedBlock>(
-      PlannedBlock{shape, std::move(codecs), position, *std::move(plan), std::move(proven)});
+  auto made = std::make_shared<const PlannedBlock>(PlannedBlock{
+      shape, std::move(codecs), position, *std::move(plan), std::move(proven), ++made_});
   plans_.push_front(made);
   if (plans_.size() > kPlansMax) plans_.pop_back();
   return made;

@@ -25,11 +25,14 @@ struct PlannedBlock {
   FramePlan plan;
   // Whether a device has once made the host's frame of such a block; plans that differ in position alone share it.
   std::shared_ptr<std::atomic<bool>> proven;
+  // Of this plan among all of its DevicePlans, from 1: who keeps its image on the device knows it again.
+  uint64_t number = 0;
 };
 
 class DevicePlans {
  public:
-  static constexpr size_t kPlansMax = 32;  // chains share positions; some 200 KiB each
+  // Chains share positions. 200 KiB each, and 4 MiB for each table of symbols.
+  static constexpr size_t kPlansMax = 32;
 
   // nullptr when nothing of such a block is coded, or device code can not code it.
   std::shared_ptr<const PlannedBlock> Find(const BlockRecipe& recipe, const KvShape& shape,
@@ -42,6 +45,7 @@ class DevicePlans {
                                                  std::span<const StreamCodec> codecs)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  std::atomic<uint64_t> made_{0};
   Mutex mutex_;
   std::list<std::shared_ptr<const PlannedBlock>> plans_ ABSL_GUARDED_BY(mutex_);  // last used first
 };

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/base/check.h"
+#include "server/base/planted_bug.h"
 #include "server/store/block_store.h"
 #include "server/store/frame_key.h"
 
@@ -40,7 +41,8 @@ bool BlockStore::EndHbmMove(HbmMove move, bool copied) {
   const BlockRef block = move.pin.blocks()[0];
   MutexLock lock(mutex_);
   // Whoever else has it pinned reads it in memory, or was promised it.
-  const bool moves = copied && !options_.hbm->lost() && index_.live(block) &&
+  const bool written = copied || PlantedBug("hbm.name_before_data");
+  const bool moves = written && !options_.hbm->lost() && index_.live(block) &&
                      index_.in_memory(block) && index_.pins_of(block) == 1;
   if (moves) {
     options_.dram.Free(index_.MoveToHbm(block, move.slab, move.origin_tag));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "server/base/check.h"
+#include "server/base/fault_point.h"
 
 namespace larder::server {
 
@@ -16,7 +17,7 @@ DeviceTier::~DeviceTier() { LARDER_CHECK(copies() == 0); }
 
 std::optional<SlabRef> DeviceTier::Reserve(uint64_t bytes) {
   LARDER_CHECK(bytes > 0);
-  if (arena_.lost()) return std::nullopt;
+  if (arena_.lost() || FaultAt("hbm.reserve") != 0) return std::nullopt;
   const uint64_t granules = (bytes - 1) / kGranuleBytes + 1;
   MutexLock lock(mutex_);
   // Compared before it is narrowed.
@@ -72,11 +73,17 @@ void DeviceTier::LetGo(SlabRef slab) {
 }
 
 bool DeviceTier::Fill(SlabRef slab, const HostRanges& source, Done done) {
-  return Began(slab, arena_.CopyIn(Begin(slab, source, std::move(done))));
+  if (FaultAt("hbm.fill") != 0) return false;
+  return Began(slab, arena_.CopyIn(Begin(slab, source, [done = std::move(done)](CopyEnd end) {
+                 done(FaultAt("hbm.filled") == 0 ? end : CopyEnd::kFailed);
+               })));
 }
 
 bool DeviceTier::Read(SlabRef slab, const HostRanges& target, Done done) {
-  return Began(slab, arena_.CopyOut(Begin(slab, target, std::move(done))));
+  return Began(slab, arena_.CopyOut(Begin(slab, target, [done = std::move(done),
+                                                         target](CopyEnd end) {
+                 done(FaultBytes("hbm.read", target.front()) == 0 ? end : CopyEnd::kFailed);
+               })));
 }
 
 bool DeviceTier::Began(SlabRef slab, bool taken) {

@@ -54,7 +54,9 @@ class FakeDeviceCoder final : public DeviceCoder {
     if (slot.thread.joinable()) slot.thread.join();
     const DeviceAct act = act_.load();
     if (act == DeviceAct::kRefuses) return DeviceStart::kFailed;
-    if (act == DeviceAct::kUnfit) return DeviceStart::kUnfit;
+    if (act == DeviceAct::kUnfit || !DeviceLimits{}.Hold(planned, raw.size())) {
+      return DeviceStart::kUnfit;
+    }
     slot.raw.assign(raw.begin(), raw.end());
     slot.planned = std::make_unique<PlannedBlock>(planned);
     slot.state.store(DeviceState::kRuns);

@@ -1,8 +1,12 @@
 // Kills larderd_faults with SIGKILL, over and over, at random moments and at fault points, under a mixed load,
 // starts it again on the same directory, and holds every answer against what the harness itself knows.
 //
-//   crash_harness [--cycles=N] [--seed=N] [--threads=N] [--points=A,B,...] [--planted-bug=NAME]
+//   crash_harness [--cycles=N] [--seed=N] [--threads=N] [--points=A,B,...] [--planted-bug=NAME] [--ssd=0]
+//                 [--hbm=off|fake|cuda] [--server=FILE]
 //   crash_harness --prove [--cycles=N] [--seed=N]      plants each bug in turn; each must be noticed within N cycles
+//
+// Every second life has an HBM tier: in host memory (fake, the default), or on the first CUDA device.
+// --server: the larderd_faults to run, when it is not where it was built.
 //
 // Exit status 0: no promise was broken and enough was done, or every bug was noticed. 1: a promise was broken, or a
 // bug was not noticed. 3: too little was done to tell.
@@ -62,6 +66,8 @@ struct HarnessOptions {
   uint64_t seed = 20'260'501;
   uint64_t threads = 4;
   bool ssd = true;                  // false: a server with memory alone
+  std::string hbm = "fake";         // "off", "fake", "cuda"
+  std::string server = LARDERD_FAULTS_PATH;
   std::vector<std::string> points;  // each must be reached; all when empty
   std::string planted_bug;
 };
@@ -100,7 +106,7 @@ class Harness {
 
  private:
   bool StartServer() {
-    std::vector<std::string> command = {LARDERD_FAULTS_PATH,
+    std::vector<std::string> command = {options_.server,
                                         "--listen",
                                         "127.0.0.1:0",
                                         "--metrics-listen",
@@ -115,6 +121,10 @@ class Harness {
       command.insert(command.end(), {"--ssd-path", ssd_directory().string(), "--ssd-bytes",
                                      std::to_string(kSsdBytes), "--ssd-staging-bytes", "16MiB",
                                      "--ssd-codec-by-model", kCrashSsdCodecs});
+    }
+    if (options_.hbm != "off" && cycles_ % 2 == 0) {
+      command.insert(command.end(), {"--hbm-bytes", "16MiB"});
+      if (options_.hbm == "fake") command.emplace_back("--hbm-fake");
     }
     if (!options_.planted_bug.empty()) {
       command.insert(command.end(), {"--planted-bug", options_.planted_bug});
@@ -239,9 +249,10 @@ class Harness {
   std::string PlanOfCycle() {
     std::string plan = "seed=" + std::to_string(random_() % 1'000'000) +
                        ";put.budget=fail@0.01;put.reserve=fail@0.005;slab.reserve=fail@0.01"
-                       ";get.pin=delay:3@0.002;put.published=delay:2@0.002";
+                       ";get.pin=delay:3@0.002;put.published=delay:2@0.002"
+                       ";hbm.reserve=fail@0.01;hbm.fill=fail@0.2;hbm.filled=fail@0.02;hbm.read=fail@0.01";
     if (options_.ssd) plan += ";ssd.read=delay:2@0.01;catalog.committed=delay:3@0.05";
-    if (world_.damaged.load()) plan += ";ssd.read=flip@0.02";
+    if (world_.damaged.load()) plan += ";ssd.read=flip@0.02;hbm.read=flip@1";
     if (random_() % 2 == 0) return plan;
     std::string_view point;
     while (!IsReachable(point = kFaultPoints[random_() % kFaultPointCount])) {
@@ -322,6 +333,7 @@ class Harness {
   bool IsReachable(std::string_view point) const {
     static constexpr std::string_view kOfSsd[] = {"ssd.", "catalog.", "migrate.", "restore.",
                                                   "get.ssd"};
+    if (point.starts_with("hbm.")) return options_.hbm != "off";
     return options_.ssd || std::none_of(std::begin(kOfSsd), std::end(kOfSsd),
                                         [&](auto prefix) { return point.starts_with(prefix); });
   }
@@ -428,12 +440,20 @@ int Prove(HarnessOptions options) {
 int main(int argc, char** argv) {
   using namespace larder::testing;
   HarnessOptions options;
+  if (!AllKnown(argc, argv,
+                {"--cycles=", "--seed=", "--threads=", "--points=", "--planted-bug=", "--ssd=",
+                 "--hbm=", "--server=", "--prove"})) {
+    std::fprintf(stderr, "the first lines of tests/fault/crash_harness.cc say what there is\n");
+    return 2;
+  }
   options.cycles = NumberOf(argc, argv, "--cycles=", options.cycles);
   options.seed = NumberOf(argc, argv, "--seed=", options.seed);
   options.threads = NumberOf(argc, argv, "--threads=", options.threads);
   options.points = SplitAtCommas(ArgumentOf(argc, argv, "--points=").value_or(""));
   options.planted_bug = ArgumentOf(argc, argv, "--planted-bug=").value_or("");
   options.ssd = NumberOf(argc, argv, "--ssd=", 1) != 0;
+  options.hbm = ArgumentOf(argc, argv, "--hbm=").value_or(options.hbm);
+  options.server = ArgumentOf(argc, argv, "--server=").value_or(options.server);
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--prove") return Prove(options);
   }

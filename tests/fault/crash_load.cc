@@ -491,6 +491,18 @@ std::string CrashLife::SsdHealth() {
 void CrashLife::CheckBudgets() {
   const auto stats = admin_->Stats({kTimeout});
   if (!stats.ok()) return;  // the server may be gone; the load notices
+  if (stats->quarantined_blocks() > 0) {
+    const auto quarantine = admin_->Quarantine({kTimeout});
+    if (!quarantine.ok()) return;
+    for (const v1::QuarantinedBlock& block : quarantine->blocks()) {
+      // A disk may be sick or damaged, the way from HBM damaged; what got to memory was verified.
+      const bool may_be = block.tier() == v1::TIER_SSD ||
+                          (block.tier() == v1::TIER_HBM && world_.damaged.load());
+      if (may_be) continue;
+      world_.violations.Report("a frame that nothing damaged is quarantined in tier " +
+                               std::to_string(block.tier()) + ": " + block.reason());
+    }
+  }
   for (const v1::TierStats& tier : stats->tiers()) {
     if (tier.used_bytes() <= tier.budget_bytes()) continue;
     world_.violations.Report("tier " + std::to_string(tier.tier()) + " uses " +

@@ -100,7 +100,7 @@ class CrashLife {
   void Verify(uint32_t part, uint32_t parts);
   // "ok", "degraded", "offline"; empty when the server does not say.
   std::string SsdHealth();
-  // Budgets hold at this moment.
+  // Budgets hold at this moment, and no frame was found damaged where nothing damages any.
   void CheckBudgets();
   // After the load: pins, streams and reservations are back at zero within a bound.
   void CheckQuiet();

@@ -256,6 +256,17 @@ inline std::string DifferenceOf(std::span<const std::byte> want, std::span<const
   return "";
 }
 
+// The same for the rows of one tile.
+inline std::string DifferenceOfRows(const TileCase& tile_case, const TargetRows& want,
+                                    const TargetRows& got) {
+  for (uint32_t token = 0; token < tile_case.shape.tokens; ++token) {
+    const size_t bytes = size_t{tile_case.shape.head_dim} * 2;
+    const std::string difference = DifferenceOf({want.Row(token), bytes}, {got.Row(token), bytes});
+    if (!difference.empty()) return "token " + std::to_string(token) + ", " + difference;
+  }
+  return "";
+}
+
 // "" when the machine's encoder and decoder give the reference's bytes; "skip" when the codec does not take the shape.
 template <typename Machine>
 std::string CheckTileCase(Machine& machine, const TileCase& tile_case) {
@@ -339,10 +350,13 @@ std::string CheckDamage(Machine& machine, const TileCase& tile_case, uint32_t fa
              (holds[i] ? " is refused" : " is not refused");
     }
     if (!holds[i]) continue;  // its rows mean nothing
-    const auto begin = static_cast<size_t>(raw.stream_bytes) * i;
-    const std::string difference = DifferenceOf(want.bytes().subspan(begin, raw.stream_bytes),
-                                                back.bytes().subspan(begin, raw.stream_bytes));
-    if (!difference.empty()) return NameOf(tile_case) + ": damaged, decoded " + difference;
+    for (uint32_t head = 0; head < run.heads; ++head) {
+      const auto block = static_cast<uint32_t>(i / run.streams);
+      const auto stream = static_cast<uint32_t>(i % run.streams);
+      const std::string difference = DifferenceOfRows(
+          tile_case, want.Tile(block, stream, head), back.Tile(block, stream, head));
+      if (!difference.empty()) return NameOf(tile_case) + ": damaged, decoded " + difference;
+    }
   }
   return "";
 }

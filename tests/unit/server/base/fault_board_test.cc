@@ -142,12 +142,14 @@ TEST(FaultFlagsTest, TakesItsOwnAndLeavesTheOthers) {
   const BoardFile file;
   std::vector<std::string> words = {
       "larderd",       "--dram-bytes", "1GiB",          "--fault-plan=slab.reserve=fail@1",
-      "--fault-board", file.path(),    "--planted-bug", std::string(kPlantedBugs[0])};
+      "--fault-board", file.path(),    "--planted-bug", std::string(kPlantedBugs[0]),
+      "--hbm-fake"};
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   const auto others = TakeFaultFlags(static_cast<int>(argv.size()), argv.data());
   ASSERT_TRUE(others.ok()) << others.status();
-  EXPECT_EQ(std::vector<std::string>(others->begin(), others->end()),
+  EXPECT_TRUE(others->hbm_fake);
+  EXPECT_EQ(std::vector<std::string>(others->arguments.begin(), others->arguments.end()),
             (std::vector<std::string>{"larderd", "--dram-bytes", "1GiB"}));
   EXPECT_EQ(FaultAt("slab.reserve"), EAGAIN);
   EXPECT_EQ(FaultBoard::Open(file.path()).value()->fired(kPoint), 1u);

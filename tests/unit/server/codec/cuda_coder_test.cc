@@ -10,7 +10,7 @@ namespace {
 
 TEST(CudaCoderTest, SaysWhatIsMissingInsteadOfFailing) {
   CudaCoderOptions options;
-  options.raw_bytes_max = uint64_t{1} << 44;  // more than any device has
+  options.limits.raw_bytes_max = uint64_t{1} << 44;  // more than any device has
   const auto coder = CreateCudaCoder(options);
   EXPECT_EQ(coder.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(coder.status().message().find("codec_device"), absl::string_view::npos);

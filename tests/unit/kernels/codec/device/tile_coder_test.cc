@@ -84,6 +84,7 @@ TEST(TileCoderTest, TakesDamagedTilesAsTheReferenceDoes) {
         tile_case.codec = WithStages(codec, transform, 1, tile_case.shape.head_dim);
         tile_case.dtype = seed % 2 == 0 ? Dtype::kBf16 : Dtype::kFp16;
         tile_case.blocks = 3;
+        tile_case.page_tokens = seed % 3 == 0 ? 16 : 0;
         tile_case.seed = seed;
         const std::string fault = CheckDamage(machine, tile_case, seed % 4 == 0 ? 64 : 1);
         if (fault == "skip") continue;

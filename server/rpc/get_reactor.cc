@@ -25,9 +25,8 @@ GetReactor::GetReactor(Backend& backend, grpc::CallbackServerContext* context,
       context_(context),
       meter_(backend.metrics, Method::kGet, backend.clock),
       ticket_(backend.gate, StreamKind::kGet, context) {
-  if (!ticket_.admitted()) {
-    End(OverLimit("open streams of the server", backend_.gate.streams_max(),
-                  backend_.gate.streams_max()));
+  if (!ticket_.refusal().ok()) {
+    End(ticket_.refusal());
     return;
   }
   if (const absl::Status status = Accept(*request); !status.ok()) {

@@ -69,10 +69,7 @@ absl::Status GetToWindowReactor::Accept(const v1::GetToWindowRequest& request) {
   window_ = *window;
   progress_offset_ = fetch.progress_offset;
   blocks_ = hashes->size();
-  if (!ticket_.admitted()) {
-    return OverLimit("open streams of the server", backend_.gate.streams_max(),
-                     backend_.gate.streams_max());
-  }
+  if (!ticket_.refusal().ok()) return ticket_.refusal();
   const auto space = backend_.store.spaces().Find(get.space_id());
   if (!space.ok()) return space.status();
   if (!get.lease_id().empty()) {

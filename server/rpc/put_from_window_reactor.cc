@@ -25,9 +25,8 @@ PutFromWindowReactor::PutFromWindowReactor(Backend& backend, grpc::CallbackServe
     End(Draining());
     return;
   }
-  if (!ticket_.admitted()) {
-    End(OverLimit("open streams of the server", backend_.gate.streams_max(),
-                  backend_.gate.streams_max()));
+  if (!ticket_.refusal().ok()) {
+    End(ticket_.refusal());
     return;
   }
   if (const absl::Status status = Accept(request); !status.ok()) {

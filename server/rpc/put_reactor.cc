@@ -27,9 +27,8 @@ PutReactor::PutReactor(Backend& backend, grpc::CallbackServerContext* context,
       ticket_(backend.gate, StreamKind::kPut, context) {
   if (backend_.store.draining()) {
     End(Draining());
-  } else if (!ticket_.admitted()) {
-    End(OverLimit("open streams of the server", backend_.gate.streams_max(),
-                  backend_.gate.streams_max()));
+  } else if (!ticket_.refusal().ok()) {
+    End(ticket_.refusal());
   } else {
     StartRead(&message_);
   }

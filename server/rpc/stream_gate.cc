@@ -1,20 +1,38 @@
 #include "server/rpc/stream_gate.h"
 
+#include "proto/contract/errors.h"
+#include "server/rpc/call_client.h"
+
 namespace larder::server {
 
 StreamGate::Ticket::Ticket(StreamGate& gate, StreamKind kind, grpc::CallbackServerContext* context)
-    : gate_(gate), kind_(kind), context_(context), last_progress_(gate.clock_.Now()) {
+    : gate_(gate),
+      kind_(kind),
+      context_(context),
+      last_progress_(gate.clock_.Now()),
+      client_(ClientOf(*context)) {
   MutexLock lock(gate_.mutex_);
-  if (gate_.tickets_.size() >= gate_.streams_max_) return;
-  admitted_ = true;
+  const size_t open = gate_.tickets_.size();
+  if (open >= gate_.streams_max_) {
+    refusal_ = OverLimit("open streams of the server", open, gate_.streams_max_);
+    return;
+  }
+  uint32_t& of_client = gate_.by_client_[client_];
+  if (of_client >= gate_.client_streams_max()) {
+    refusal_ = OverLimit("open streams of this client", of_client, gate_.client_streams_max());
+    return;
+  }
+  ++of_client;
   place_ = gate_.tickets_.insert(gate_.tickets_.end(), this);
   gate_.open_[static_cast<int>(kind_)].fetch_add(1, std::memory_order_relaxed);
 }
 
 StreamGate::Ticket::~Ticket() {
-  if (!admitted_) return;
+  if (!refusal_.ok()) return;
   MutexLock lock(gate_.mutex_);
   gate_.tickets_.erase(place_);
+  const auto of_client = gate_.by_client_.find(client_);
+  if (--of_client->second == 0) gate_.by_client_.erase(of_client);
   gate_.open_[static_cast<int>(kind_)].fetch_sub(1, std::memory_order_relaxed);
 }
 

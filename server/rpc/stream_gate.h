@@ -1,5 +1,6 @@
 // Admission of Put and Get streams: a bounded number at a time, refused beyond; streams that make
-// no progress are cancelled.
+// no progress are cancelled. No client takes more than three quarters of them, so one that is slow, or opens all it
+// can, leaves room for the others.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -7,8 +8,11 @@
 #include <atomic>
 #include <cstdint>
 #include <list>
+#include <string>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 
@@ -27,8 +31,8 @@ class StreamGate {
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
 
-    // False when streams_max are open already: answer RESOURCE_EXHAUSTED.
-    bool admitted() const { return admitted_; }
+    // RESOURCE_EXHAUSTED when streams_max, or too many of this client, are open already: the call's answer.
+    const absl::Status& refusal() const { return refusal_; }
     // The stream moved bytes.
     void Touch() { last_progress_.store(gate_.clock_.Now(), std::memory_order_relaxed); }
 
@@ -38,7 +42,8 @@ class StreamGate {
     const StreamKind kind_;
     grpc::CallbackServerContext* const context_;
     std::atomic<TimePoint> last_progress_;
-    bool admitted_ = false;
+    std::string client_;
+    absl::Status refusal_;
     std::list<Ticket*>::iterator place_;
   };
 
@@ -54,12 +59,15 @@ class StreamGate {
   uint32_t streams_max() const { return streams_max_; }
 
  private:
+  uint32_t client_streams_max() const { return streams_max_ - streams_max_ / 4; }
+
   const uint32_t streams_max_;
   const Duration idle_timeout_;
   const Clock& clock_;
   std::atomic<uint64_t> open_[2] = {};
   Mutex mutex_;
   std::list<Ticket*> tickets_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, uint32_t> by_client_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace larder::server

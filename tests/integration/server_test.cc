@@ -252,6 +252,50 @@ TEST_F(ServerTest, CompressedRequestsAreRefusedBeforeTheyAreInflated) {
             grpc::StatusCode::UNIMPLEMENTED);
 }
 
+// Streams that say nothing, of one client: as many as the server takes.
+class IdleStreams {
+ public:
+  IdleStreams(const std::string& address, const std::string& client, int streams)
+      : cache_(v1::Cache::NewStub(
+            grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))) {
+    for (int i = 0; i < streams; ++i) {
+      auto& stream = streams_.emplace_back(std::make_unique<Stream>());
+      stream->context.AddMetadata("larder-client", client);
+      stream->writer = cache_->Put(&stream->context, &stream->response);
+    }
+  }
+  ~IdleStreams() {
+    for (const auto& stream : streams_) stream->context.TryCancel();
+    for (const auto& stream : streams_) static_cast<void>(stream->writer->Finish());
+  }
+
+ private:
+  struct Stream {
+    grpc::ClientContext context;
+    v1::PutResponse response;
+    std::unique_ptr<grpc::ClientWriter<v1::PutRequest>> writer;
+  };
+  const std::unique_ptr<v1::Cache::Stub> cache_;
+  std::vector<std::unique_ptr<Stream>> streams_;
+};
+
+TEST_F(ServerTest, NoClientTakesEveryStream) {
+  server::Config config;
+  config.streams_max = 8;
+  Start(config);
+  const Space space = Register(4096);
+  const auto admin = AdminClient::Connect({.address = server->listen()}).value();
+  IdleStreams greedy(server->listen(), "greedy", 20);
+  const auto open = [&] { return admin->Stats()->put_streams(); };
+  for (int i = 0; i < 1000 && open() < 6; ++i) std::this_thread::sleep_for(milliseconds(5));
+  for (int i = 0; i < 20; ++i) {
+    const auto put = client->Put(space, Chain(space, 1, 3), {});
+    ASSERT_TRUE(put.ok()) << put.status();
+  }
+  EXPECT_EQ(open(), 6u);
+  EXPECT_EQ(GetAndCheck(space, 1, 3).size(), 3u);
+}
+
 TEST_F(ServerTest, DestroyingTheClientEndsWhatIsInFlight) {
   const Space space = Register(8 << 20);
   std::atomic<int> done{0};

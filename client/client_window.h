@@ -2,8 +2,10 @@
 // Internal to the client library.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -35,15 +37,22 @@ class ClientWindow {
   // Whether the server tells the progress slots of a get while it writes; else the window does, as bytes arrive.
   virtual bool server_tells() const = 0;
 
+  // What has come of a block: its first bytes, and how long it is.
+  using Arrived = std::function<void(size_t position, uint64_t bytes, uint64_t frame_bytes)>;
   // A call over these spans, one per block, is about to be sent; returns the tag it carries. `slots`: the
   // server will write the spans, and these zeroed progress slots, one per span, tell how far each has come;
-  // they must live until the call has been finished or abandoned. Empty: the server will read the spans.
-  virtual uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots) = 0;
-  // The call was answered with OK. `frame_bytes`: of a get, what must have arrived of each block, 0 for no hit;
-  // empty for a put. Returns when it has, false when that can not be.
-  virtual bool FinishCall(uint64_t tag, std::span<const uint64_t> frame_bytes) = 0;
-  // The call ended otherwise. Whether it is certain that nothing touches its spans any more.
-  virtual bool AbandonCall(uint64_t tag) = 0;
+  // they must live until the call has ended. Empty: the server will read the spans. `arrived`, of a window whose
+  // server does not tell: called in place of telling, on the thread that has just received the bytes and has
+  // them in its cache; one call at a time, none after EndCall has returned true.
+  virtual uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
+                             Arrived arrived) = 0;
+  // Waits for what a get was answered to have sent of each block, 0 for no hit. False when it has not come by
+  // then.
+  virtual bool AwaitArrival(uint64_t tag, std::span<const uint64_t> frame_bytes,
+                            std::chrono::steady_clock::time_point until) = 0;
+  // The call has ended; `answered`: by the server itself. Whether it is certain that nothing touches its spans
+  // any more.
+  virtual bool EndCall(uint64_t tag, bool answered) = 0;
 
   // Tells the server that the client is done with it; its transfers over the window end.
   virtual void Disconnect() = 0;

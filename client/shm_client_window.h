@@ -28,9 +28,14 @@ class ShmClientWindow final : public ClientWindow {
   std::string_view id() const override { return id_; }
   bool alive() const override;
   bool server_tells() const override { return true; }
-  uint64_t BeginCall(std::span<const WindowSpan>, std::span<ProgressSlot>) override { return 0; }
-  bool FinishCall(uint64_t, std::span<const uint64_t>) override { return true; }
-  bool AbandonCall(uint64_t) override { return false; }
+  uint64_t BeginCall(std::span<const WindowSpan>, std::span<ProgressSlot>, Arrived) override {
+    return 0;
+  }
+  bool AwaitArrival(uint64_t, std::span<const uint64_t>,
+                    std::chrono::steady_clock::time_point) override {
+    return true;
+  }
+  bool EndCall(uint64_t, bool answered) override { return answered; }
   void Disconnect() override;
 
  private:

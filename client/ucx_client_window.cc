@@ -88,7 +88,11 @@ absl::Status UcxClientWindow::Connect(const ClientOptions& options,
       ucx_address, hello, std::chrono::steady_clock::now() + kConnectTimeout,
       [state = state_] { state->alive.store(false, std::memory_order_relaxed); },
       [connected](auto peer) { connected->set_value(std::move(peer)); });
-  auto peer = connected->get_future().get();
+  auto coming = connected->get_future();
+  if (coming.wait_for(kConnectTimeout + kEndTimeout) != std::future_status::ready) {
+    return Bug("UCX does not say whether a connection came about");
+  }
+  auto peer = coming.get();
   if (!peer.ok()) return peer.status();
   peer_ = *std::move(peer);
   return absl::OkStatus();
@@ -101,20 +105,23 @@ UcxClientWindow::~UcxClientWindow() {
 }
 
 uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
-                                    std::span<ProgressSlot> slots) {
+                                    std::span<ProgressSlot> slots, Arrived arrived) {
   uint64_t tag;
   {
     std::lock_guard lock(state_->mutex);
+    const State::Call call{std::vector<State::Block>(spans.size())};
     do {
       tag = ((uint64_t{random_()} << 32) | random_()) << kPositionBits;
-    } while (!state_->calls.try_emplace(tag, spans.size()).second);
+    } while (!state_->calls.try_emplace(tag, call).second);
   }
   for (size_t i = 0; i < spans.size(); ++i) {
     const auto update = [state = state_, tag, i](auto change) {
       std::lock_guard lock(state->mutex);
       const auto call = state->calls.find(tag);
-      if (call != state->calls.end()) change(call->second[i]);
+      if (call == state->calls.end()) return;
+      change(call->second.blocks[i]);
       state->changed.notify_all();
+      if (call->second.left && call->second.ended()) state->calls.erase(call);
     };
     ProgressSlot* const slot = slots.empty() ? nullptr : &slots[i];
     const auto ended = [update, slot](UcxEnd) {
@@ -123,9 +130,14 @@ uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
     };
     const transport::UcxSpans part = {memory().subspan(spans[i].offset, spans[i].bytes)};
     if (slot != nullptr) {
-      const auto progress = [update, slot](uint64_t bytes, uint64_t block_bytes) {
-        slot->frame_bytes.store(block_bytes, std::memory_order_relaxed);
-        Tell(*slot, ProgressSlot::kBegun | static_cast<uint32_t>(bytes / ProgressSlot::kUnitBytes));
+      const auto progress = [update, slot, arrived, i](uint64_t bytes, uint64_t block_bytes) {
+        if (arrived) {
+          arrived(i, bytes, block_bytes);
+        } else {
+          const auto units = static_cast<uint32_t>(bytes / ProgressSlot::kUnitBytes);
+          slot->frame_bytes.store(block_bytes, std::memory_order_relaxed);
+          Tell(*slot, ProgressSlot::kBegun | units);
+        }
         update([bytes](State::Block& block) { block.arrived = bytes; });
       };
       peer_->Expect(tag + i, part, progress, ended);
@@ -136,44 +148,36 @@ uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
   return tag;
 }
 
-bool UcxClientWindow::FinishCall(uint64_t tag, std::span<const uint64_t> frame_bytes) {
-  bool arrived = true;
-  if (!frame_bytes.empty()) {
-    std::unique_lock lock(state_->mutex);
-    const std::vector<State::Block>& blocks = state_->calls.at(tag);
-    const auto here = [&](size_t i) { return blocks[i].arrived >= frame_bytes[i]; };
-    const auto settled = [&] {
-      for (size_t i = 0; i < std::min(blocks.size(), frame_bytes.size()); ++i) {
-        if (!here(i) && !blocks[i].ended) return false;
-      }
-      return true;
-    };
-    arrived = state_->changed.wait_for(lock, kArrivalTimeout, settled);
-    for (size_t i = 0; i < std::min(blocks.size(), frame_bytes.size()); ++i) {
-      arrived = arrived && here(i);
+bool UcxClientWindow::AwaitArrival(uint64_t tag, std::span<const uint64_t> frame_bytes,
+                                   std::chrono::steady_clock::time_point until) {
+  std::unique_lock lock(state_->mutex);
+  const std::vector<State::Block>& blocks = state_->calls.at(tag).blocks;
+  const size_t count = std::min(blocks.size(), frame_bytes.size());
+  const auto here = [&](size_t i) { return blocks[i].arrived >= frame_bytes[i]; };
+  state_->changed.wait_until(lock, until, [&] {
+    for (size_t i = 0; i < count; ++i) {
+      if (!here(i) && !blocks[i].ended) return false;
     }
-  }
-  EndCall(tag);
+    return true;
+  });
+  bool arrived = true;
+  for (size_t i = 0; i < count; ++i) arrived = arrived && here(i);
   return arrived;
 }
 
-bool UcxClientWindow::AbandonCall(uint64_t tag) {
-  EndCall(tag);
-  return true;
-}
-
-void UcxClientWindow::EndCall(uint64_t tag) {
+bool UcxClientWindow::EndCall(uint64_t tag, bool /*answered*/) {
   std::unique_lock lock(state_->mutex);
-  const std::vector<State::Block>& blocks = state_->calls.at(tag);
+  State::Call& call = state_->calls.at(tag);
+  const size_t blocks = call.blocks.size();
   lock.unlock();
-  for (size_t i = 0; i < blocks.size(); ++i) peer_->Withdraw(tag + i);
+  for (size_t i = 0; i < blocks; ++i) peer_->Withdraw(tag + i);
   lock.lock();
-  // Not for long: what was under way ends within kUcxGrace, by force if need be (ucx_peer.h).
-  state_->changed.wait(lock, [&] {
-    return std::all_of(blocks.begin(), blocks.end(),
-                       [](const State::Block& block) { return block.ended; });
-  });
-  state_->calls.erase(tag);
+  if (state_->changed.wait_for(lock, kEndTimeout, [&] { return call.ended(); })) {
+    state_->calls.erase(tag);
+    return true;
+  }
+  call.left = true;
+  return false;
 }
 
 void UcxClientWindow::Disconnect() {

@@ -2,9 +2,10 @@
 // from it (transport/FORMAT.md). Internal to the client library.
 //
 // Only ranges of running calls can be reached, under the tags of those calls: 48 random bits and the block's
-// position. A range is free again when its call has been finished or abandoned.
+// position. A range is free again when its call has ended.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <map>
@@ -27,8 +28,9 @@ class UcxClientWindow final : public ClientWindow {
   static absl::StatusOr<std::shared_ptr<UcxClientWindow>> Open(const ClientOptions& options,
                                                                const std::string& ucx_address);
   static constexpr auto kConnectTimeout = std::chrono::seconds(3);
-  // What an answered get may still be on the way: the last pieces, which UCX has taken from the server.
-  static constexpr auto kArrivalTimeout = std::chrono::seconds(2);
+  // What UCX may touch of a call that has ended is let go of within kUcxGrace (ucx_peer.h), by force if need be;
+  // beyond this its thread does not run, and the call's ranges are lost.
+  static constexpr auto kEndTimeout = std::chrono::seconds(1);
   ~UcxClientWindow() override;
 
   PlaneKind plane() const override { return PlaneKind::kUcx; }
@@ -36,9 +38,11 @@ class UcxClientWindow final : public ClientWindow {
   std::string_view id() const override { return id_; }
   bool alive() const override { return state_->alive.load(std::memory_order_relaxed); }
   bool server_tells() const override { return false; }
-  uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots) override;
-  bool FinishCall(uint64_t tag, std::span<const uint64_t> frame_bytes) override;
-  bool AbandonCall(uint64_t tag) override;
+  uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
+                     Arrived arrived) override;
+  bool AwaitArrival(uint64_t tag, std::span<const uint64_t> frame_bytes,
+                    std::chrono::steady_clock::time_point until) override;
+  bool EndCall(uint64_t tag, bool answered) override;
   void Disconnect() override;
 
  private:
@@ -51,13 +55,18 @@ class UcxClientWindow final : public ClientWindow {
       uint64_t arrived = 0;
       bool ended = false;
     };
-    std::map<uint64_t, std::vector<Block>> calls;  // by tag
+    struct Call {
+      std::vector<Block> blocks;
+      bool left = false;  // nobody waits any more
+      bool ended() const {
+        return std::ranges::all_of(blocks, [](const Block& block) { return block.ended; });
+      }
+    };
+    std::map<uint64_t, Call> calls;  // by tag
   };
 
   UcxClientWindow(std::byte* memory, uint64_t bytes) : memory_(memory), bytes_(bytes) {}
   absl::Status Connect(const ClientOptions& options, const std::string& ucx_address);
-  // Withdraws what the call names and waits until nothing of it is touched any more.
-  void EndCall(uint64_t tag);
 
   std::byte* const memory_;
   const uint64_t bytes_;

@@ -5,12 +5,14 @@
 #include <cstring>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "client/plane.h"
 #include "client/progress_wait.h"
 #include "client/unary_call.h"
+#include "client/window_answer.h"
 #include "larder/v1/window.grpc.pb.h"
 #include "proto/contract/convert.h"
 #include "proto/contract/errors.h"
@@ -25,13 +27,6 @@ constexpr size_t kBatchBlocksMax = 16'384;
 // While so much of a call is still to come the server may run ahead, which costs no time (the check is faster
 // than the copy) and spares the CPU the spinning.
 constexpr uint64_t kRunAheadBytes = 3 << 20;
-
-// The server answered: no transfer of the call touches the window any more. Other codes also come from gRPC
-// itself.
-bool IsAnswer(const absl::Status& status) {
-  return status.ok() || status.code() == absl::StatusCode::kFailedPrecondition ||
-         status.code() == absl::StatusCode::kInvalidArgument;
-}
 
 // One block of the batch that is under way.
 struct Arriving {
@@ -60,6 +55,13 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   void NextBatch();
 
  private:
+  // The way from the window's thread to this batch. Not through a reference that counts: that thread must not
+  // be the one that lets go of the window.
+  struct Inbox {
+    explicit Inbox(WindowGet* of) : get(of) {}
+    std::mutex mutex;
+    WindowGet* get;
+  };
   bool TakeRoom();
   void Send();
   void OnAnswer(const absl::Status& status);
@@ -70,7 +72,6 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   void AwaitMore(size_t position, uint32_t seen, bool begun);
   void MeetUp();
   void Conclude();
-  std::vector<uint64_t> FramesToCome() const;
   absl::Status TakeAnswers();
   void TakeAnswer(Arriving& block, const v1::WindowGetResult& answer);
   void GiveRoomBack();
@@ -93,6 +94,7 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   std::deque<Arriving> blocks_;
   WindowSpan slots_;
   uint64_t tag_ = 0;
+  std::shared_ptr<Inbox> inbox_;
   bool untouched_ = false;  // the call has ended so that nothing touches its spans any more
   v1::GetToWindowRequest request_;
   v1::GetToWindowResponse response_;
@@ -179,10 +181,21 @@ void WindowGet::Send() {
   if (work_->lease_ttl.count() > 0) {
     *request_.mutable_lease_ttl() = DurationToWire(work_->lease_ttl);
   }
-  const bool overlaps = work_->helper != nullptr;
+  // Told of layers, the caller may take its time, which is not the receiving thread's.
+  const bool on_arrival = !open_.window->server_tells() && !work_->options.on_layers;
+  const bool overlaps = work_->helper != nullptr && !on_arrival;
+  ClientWindow::Arrived arrived;
+  if (on_arrival) {
+    inbox_ = std::make_shared<Inbox>(this);
+    arrived = [inbox = inbox_](size_t position, uint64_t bytes, uint64_t frame_bytes) {
+      std::lock_guard lock(inbox->mutex);
+      if (inbox->get == nullptr) return;  // the call could not be ended in time
+      inbox->get->Feed(inbox->get->blocks_[position], frame_bytes, std::min(bytes, frame_bytes));
+    };
+  }
   std::memset(open_.window->memory().data() + slots_.offset, 0, slots_.bytes);
   if (open_.window->server_tells()) request_.set_progress_offset(slots_.offset);
-  tag_ = open_.window->BeginCall(spans, {&SlotAt(0), spans.size()});
+  tag_ = open_.window->BeginCall(spans, {&SlotAt(0), spans.size()}, std::move(arrived));
   request_.set_tag(tag_);
   answered_.store(false, std::memory_order_relaxed);
   meeting_.store(overlaps ? 2 : 1, std::memory_order_relaxed);
@@ -273,12 +286,11 @@ void WindowGet::AwaitMore(size_t position, uint32_t seen, bool begun) {
 
 void WindowGet::Conclude() {
   absl::Status status = answer_;
-  untouched_ = IsAnswer(answer_);
-  if (!status.ok()) {
-    untouched_ = open_.window->AbandonCall(tag_) || untouched_;
-  } else if (!open_.window->FinishCall(tag_, FramesToCome())) {
+  if (status.ok() &&
+      !open_.window->AwaitArrival(tag_, SentBytes(response_), ArrivalDeadline(deadline_))) {
     status = ServerUnreachable(channel_->options().address, "the window's transfers broke off");
   }
+  untouched_ = open_.window->EndCall(tag_, IsAnswer(answer_));
   if (status.ok()) status = TakeAnswers();
   GiveRoomBack();
   if (status.ok()) {
@@ -286,14 +298,6 @@ void WindowGet::Conclude() {
   } else {
     std::exchange(report_, nullptr)(std::move(status));
   }
-}
-
-std::vector<uint64_t> WindowGet::FramesToCome() const {
-  std::vector<uint64_t> frame_bytes;
-  for (const v1::WindowGetResult& answer : response_.results()) {
-    frame_bytes.push_back(answer.outcome() == v1::GET_OUTCOME_HIT ? answer.frame_bytes() : 0);
-  }
-  return frame_bytes;
 }
 
 absl::Status WindowGet::TakeAnswers() {
@@ -358,6 +362,10 @@ void WindowGet::GiveRoomBack() {
                                 });
                        }});
   };
+  if (const auto inbox = std::exchange(inbox_, nullptr)) {
+    std::lock_guard lock(inbox->mutex);
+    inbox->get = nullptr;
+  }
   give(slots_, slots);
   for (size_t i = 0; i < blocks_.size(); ++i) give(blocks_[i].span, {slots[i]});
   open_.ranges->Retire(std::move(retired));

@@ -137,7 +137,7 @@ bool WindowPut::Place(const PutBlock& block) {
 void WindowPut::Send() {
   *request_.mutable_open() = OpenOf(*work_, spans_.size());
   request_.set_window_id(std::string(open_.window->id()));
-  tag_ = open_.window->BeginCall(spans_, {});
+  tag_ = open_.window->BeginCall(spans_, {}, nullptr);
   request_.set_tag(tag_);
   StartUnary(
       *channel_, deadline_, &request_, &response_,
@@ -146,11 +146,7 @@ void WindowPut::Send() {
 }
 
 void WindowPut::OnAnswer(absl::Status status) {
-  if (status.ok()) {
-    open_.window->FinishCall(tag_, {});
-  } else {
-    open_.window->AbandonCall(tag_);
-  }
+  open_.window->EndCall(tag_, status.ok());
   GiveRoomBack();
   if (status.ok() && response_.results_size() != static_cast<int>(next_ - first_)) {
     status = Bug("the server's PutFromWindowResponse does not answer every block");

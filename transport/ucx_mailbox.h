@@ -30,6 +30,8 @@ class UcxMailbox {
 
   // Transfers that have a deadline: while there are any, the thread wakes up for them by itself.
   std::atomic<uint64_t> timed{0};
+  // The thread's own: a connection has begun to close, so it looks at them all.
+  bool closes = false;
 
  private:
   const int fd_;

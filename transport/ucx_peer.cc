@@ -123,6 +123,11 @@ UcxPeer::Ended UcxPeer::FinishLocked(TransferPtr transfer) {
   return {std::move(transfer->done), *transfer->end};
 }
 
+void UcxPeer::BeginBytes(uint64_t bytes) {
+  if (bytes_under_way_ == 0) moved_at_ = std::chrono::steady_clock::now();
+  bytes_under_way_ += bytes;
+}
+
 void UcxPeer::Pump() {
   while (!closing_) {
     TransferPtr transfer;
@@ -130,13 +135,13 @@ void UcxPeer::Pump() {
     uint64_t bytes = 0;
     {
       std::lock_guard lock(mutex_);
-      if (waiting_.empty() || bytes_under_way_ >= bytes_max_) return;
+      if (waiting_.empty() || bytes_under_way_ >= limits_.bytes_max) return;
       transfer = waiting_.front();
       offset = transfer->begun;
       bytes = std::min(kUcxPieceBytes, transfer->bytes - offset);
       transfer->begun += bytes;
       if (transfer->begun == transfer->bytes) waiting_.pop_front();
-      bytes_under_way_ += bytes;
+      BeginBytes(bytes);
       if (transfer->kind == Kind::kPull) {
         transfer->asked[offset] = bytes;
       } else {
@@ -152,6 +157,7 @@ void UcxPeer::Tick(UcxTime now) {
   bool overdue = false;
   {
     std::lock_guard lock(mutex_);
+    overdue = bytes_under_way_ > 0 && now - moved_at_ > limits_.stall;
     std::vector<TransferPtr> late;
     for (const auto& [number, transfer] : transfers_) {
       if (transfer->deadline <= now) late.push_back(transfer);
@@ -172,6 +178,7 @@ void UcxPeer::Tick(UcxTime now) {
 void UcxPeer::CloseNow() {
   if (closing_) return;
   closing_ = true;
+  mailbox_->closes = true;
   ucp_request_param_t param{};
   param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
   param.flags = UCP_EP_CLOSE_FLAG_FORCE;

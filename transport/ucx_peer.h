@@ -12,7 +12,9 @@
 //   kFailed        the other side offers no such bytes
 // UCX can not call back what it has begun. So at a deadline no further piece begins, those under way get
 // kUcxGrace, and after that the whole connection is closed by force: its other transfers end with kPeerGone.
-// A deadline is therefore kept within kUcxGrace plus a tick of the worker.
+// A deadline is therefore kept within kUcxGrace plus a tick of the worker. A connection on which nothing moves for
+// `stall` though bytes are under way is closed, too: the other side's kernel may answer for a process that is
+// stopped, and a transfer may have no deadline.
 //
 // At most `bytes_max` bytes of one peer are under way; a worker serves its peers piece by piece, in turn.
 //
@@ -51,10 +53,17 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   // Bytes that have arrived without a gap from the block's start, and the bytes of the block.
   using Progress = std::function<void(uint64_t bytes, uint64_t block_bytes)>;
 
+  struct Limits {
+    // Bytes of one connection that are under way at most: its share of the link.
+    uint64_t bytes_max = 4 * kUcxPieceBytes;
+    // As long as a stream of gRPC may bring nothing.
+    std::chrono::milliseconds stall{10'000};
+  };
+
   // `endpoint` is the peer's from now on. `gone` runs once, on the worker's thread, when it is destroyed.
   UcxPeer(ucp_worker_h worker, ucp_ep_h endpoint, std::shared_ptr<UcxMailbox> mailbox,
-          uint64_t bytes_max)
-      : worker_(worker), endpoint_(endpoint), mailbox_(std::move(mailbox)), bytes_max_(bytes_max) {}
+          const Limits& limits)
+      : worker_(worker), endpoint_(endpoint), mailbox_(std::move(mailbox)), limits_(limits) {}
   ~UcxPeer();
   UcxPeer(const UcxPeer&) = delete;
   UcxPeer& operator=(const UcxPeer&) = delete;
@@ -106,12 +115,15 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   // Registers it; false when the connection is gone.
   bool Add(const TransferPtr& transfer, bool has_tag);
   void Run(const TransferPtr& transfer);
+  // Under the lock.
+  void BeginBytes(uint64_t bytes);
   // Begins what the bound allows.
   void Pump();
   void BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes);
   void Send(std::unique_ptr<Piece> piece, unsigned message, size_t head_bytes);
   ucs_status_t Receive(std::unique_ptr<Piece> piece, void* bytes, bool rendezvous);
   void OnPieceEnd(const Piece& piece, ucs_status_t status);
+  uint64_t Moved(const Piece& piece, ucs_status_t status);
   // Ends it with `end`, now or when its pieces have ended. By value: the maps let go of it.
   Ended EndLocked(TransferPtr transfer, UcxEnd end);
   Ended FinishLocked(TransferPtr transfer);
@@ -119,7 +131,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   const ucp_worker_h worker_;
   const ucp_ep_h endpoint_;
   const std::shared_ptr<UcxMailbox> mailbox_;
-  const uint64_t bytes_max_;
+  const Limits limits_;
 
   std::mutex mutex_;                           // of the following and of every transfer's state
   std::map<uint64_t, TransferPtr> transfers_;  // all, by number
@@ -131,6 +143,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
 
   // Confined to the worker's thread.
   bool closing_ = false;
+  UcxTime moved_at_;  // when a piece began after none was under way, or ended
   ucs_status_ptr_t close_request_ = nullptr;
 };
 

@@ -122,26 +122,14 @@ void UcxPeer::OnPieceEnd(const Piece& piece, ucs_status_t status) {
     return;
   }
   const TransferPtr& transfer = piece.transfer;
+  moved_at_ = std::chrono::steady_clock::now();
+  if (const uint64_t prefix = Moved(piece, status); prefix > 0 && transfer->progress) {
+    transfer->progress(prefix, transfer->block_bytes);
+  }
   Ended ended;
-  uint64_t prefix = 0;
   {
     std::lock_guard lock(mutex_);
-    --transfer->under_way;
-    if (transfer->kind == Kind::kPush || transfer->kind == Kind::kPull ||
-        transfer->kind == Kind::kOffer) {
-      bytes_under_way_ -= piece.bytes;
-    }
-    if (status == UCS_OK && !transfer->finished) {
-      transfer->moved += piece.bytes;
-      transfer->islands[piece.offset] = piece.bytes;
-      const uint64_t before = transfer->prefix;
-      for (auto it = transfer->islands.begin();
-           it != transfer->islands.end() && it->first <= transfer->prefix;
-           it = transfer->islands.erase(it)) {
-        transfer->prefix = std::max(transfer->prefix, it->first + it->second);
-      }
-      if (transfer->prefix > before) prefix = transfer->prefix;
-    }
+    --transfer->under_way;  // not before its progress was told: that touches the target's owner
     if (transfer->end.has_value()) {
       if (transfer->under_way == 0) ended = FinishLocked(transfer);
     } else if (status != UCS_OK) {
@@ -150,10 +138,26 @@ void UcxPeer::OnPieceEnd(const Piece& piece, ucs_status_t status) {
       ended = EndLocked(transfer, UcxEnd::kDone);
     }
   }
-  if (prefix > 0 && transfer->progress) transfer->progress(prefix, transfer->block_bytes);
   ended.Tell();
   if (status != UCS_OK) Close();
   Pump();
+}
+
+// Counts the piece; what is there without a gap from the start when that became more, else 0.
+uint64_t UcxPeer::Moved(const Piece& piece, ucs_status_t status) {
+  Transfer& transfer = *piece.transfer;
+  std::lock_guard lock(mutex_);
+  if (transfer.kind != Kind::kExpect) bytes_under_way_ -= piece.bytes;
+  if (status != UCS_OK || transfer.finished) return 0;
+  transfer.moved += piece.bytes;
+  transfer.islands[piece.offset] = piece.bytes;
+  const uint64_t before = transfer.prefix;
+  for (auto it = transfer.islands.begin();
+       it != transfer.islands.end() && it->first <= transfer.prefix;
+       it = transfer.islands.erase(it)) {
+    transfer.prefix = std::max(transfer.prefix, it->first + it->second);
+  }
+  return transfer.prefix > before ? transfer.prefix : 0;
 }
 
 ucs_status_t UcxPeer::OnPush(const UcxPush& head, void* bytes, size_t length, bool rendezvous) {
@@ -190,12 +194,12 @@ void UcxPeer::OnPull(const UcxPull& head) {
       const uint64_t offset = head.offset - offer.offset;  // a smaller one wraps to beyond the end
       if (head.bytes <= kUcxPieceBytes && offset <= offer.bytes &&
           head.bytes <= offer.bytes - offset &&
-          bytes_under_way_ + head.bytes <= bytes_max_ * kAnswersFactor) {
+          bytes_under_way_ + head.bytes <= limits_.bytes_max * kAnswersFactor) {
         piece->transfer = found->second;
         piece->offset = offset;
         piece->bytes = head.bytes;
         ++piece->transfer->under_way;
-        bytes_under_way_ += head.bytes;
+        BeginBytes(head.bytes);
       }
     }
   }

@@ -216,11 +216,11 @@ void UcxWorker::Run() {
   UcxTime next_tick{};
   bool stopping = false;
   while (true) {
-    const bool told = mailbox_->Run();
+    mailbox_->Run();
     for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) > 0; ++i) {
     }
     const UcxTime now = std::chrono::steady_clock::now();
-    if (told || now >= next_tick || stop_ || !closing_.empty()) {
+    if (std::exchange(mailbox_->closes, false) || now >= next_tick || stop_ || !closing_.empty()) {
       Tick(now);
       next_tick = now + kTick;
     }
@@ -254,7 +254,7 @@ absl::StatusOr<std::shared_ptr<UcxPeer>> UcxWorker::OpenPeer(ucp_ep_params_t par
   ucp_ep_h endpoint = nullptr;
   const ucs_status_t status = ucp_ep_create(worker_, &params, &endpoint);
   if (status != UCS_OK) return ServerUnreachable("ucx", ucs_status_string(status));
-  return std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, options_.peer_bytes_max);
+  return std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, options_.peer);
 }
 
 void UcxWorker::Accept(ucp_conn_request_h request) {

@@ -47,8 +47,7 @@ class UcxWorker {
     std::string listen;
     // Connections that are accepted at most.
     uint32_t peers_max = 1024;
-    // Bytes of one connection that are under way at most: its share of the link.
-    uint64_t peer_bytes_max = 4 * kUcxPieceBytes;
+    UcxPeer::Limits peer;
     // How often UCX asks whether the other side is there.
     std::chrono::milliseconds keepalive{1000};
     // Decides about a hello, on the worker's thread; must be quick.

@@ -4,18 +4,19 @@
 # all alike. Prints medians, ratios, what a small request costs, and draws a chart.
 #
 #   tests/bench/planes.sh [--build DIR] [--rounds N] [--seconds S] [--sizes "BYTES..."] [--batches "1 8"] [--threads "1 2"] [--ops "get put"]
-#                         [--json FILE] [--chart FILE.svg] [--quick]
+#                         [--systems "NAME..."] [--json FILE] [--chart FILE.svg] [--quick]
 #
 # Frames are raw, the receiver verifies every checksum, and the working set (384 MiB) is larger than the last-level cache. `larder_shm` copies
 # each block into its own destination; `larder_shm_view` leaves it in the window, where the reader verifies it, and puts from the window.
 # The same with `larder_ucx` and `larder_ucx_view`.
-# --quick: get of 1 and 4 MiB, batch 8, one thread, 3 rounds of 2 s. Needs a Release build. Without redis-server or ucx_perftest
-# (deploy/install_packages.sh compare) their rows are left out. Writes into the build folder only and stops all it started.
+# --systems: only these rows; ratios need their baselines. --quick: get of 1 and 4 MiB, batch 8, one thread, 3 rounds of 2 s.
+# Needs a Release build. Without redis-server or ucx_perftest (deploy/install_packages.sh compare) their rows are left out. Writes into the
+# build folder only and stops all it started.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 build=build/release rounds=5 seconds=2 sizes="65536 262144 1048576 4194304 33554432" batches="1 8" threads="1 2" ops="get put"
-json="" chart=""
+json="" chart="" only=""
 while (($# > 0)); do
   case $1 in
     --build) build=$2 ;;
@@ -25,6 +26,7 @@ while (($# > 0)); do
     --batches) batches=$2 ;;
     --threads) threads=$2 ;;
     --ops) ops=$2 ;;
+    --systems) only=" $2 " ;;
     --json) json=$2 ;;
     --chart) chart=$2 ;;
     --quick) rounds=3 sizes="1048576 4194304" batches=8 threads=1 ops=get; shift; continue ;;
@@ -56,6 +58,13 @@ if command -v redis-server >/dev/null && [[ -x $build/bin/redis_bench ]]; then
   systems+=(redis_tcp redis_unix)
 else
   echo "planes: no redis-server or redis_bench, the Redis rows are left out" >&2
+fi
+if [[ -n $only ]]; then
+  kept=()
+  for system in "${systems[@]}"; do
+    [[ $only != *" $system "* ]] || kept+=("$system")
+  done
+  systems=("${kept[@]}")
 fi
 ticks=$(getconf CLK_TCK)
 

@@ -250,7 +250,8 @@ class Harness {
     std::string plan = "seed=" + std::to_string(random_() % 1'000'000) +
                        ";put.budget=fail@0.01;put.reserve=fail@0.005;slab.reserve=fail@0.01"
                        ";get.pin=delay:3@0.002;put.published=delay:2@0.002"
-                       ";hbm.reserve=fail@0.01;hbm.fill=fail@0.2;hbm.filled=fail@0.02;hbm.read=fail@0.01";
+                       ";hbm.reserve=fail@0.01;hbm.fill=fail@0.2"
+                       ";hbm.filled=fail@0.02;hbm.read=fail@0.01";
     if (options_.ssd) plan += ";ssd.read=delay:2@0.01;catalog.committed=delay:3@0.05";
     if (world_.damaged.load()) plan += ";ssd.read=flip@0.02;hbm.read=flip@1";
     if (random_() % 2 == 0) return plan;

@@ -41,9 +41,10 @@ class EndedTransfer {
 
 class UcxPair {
  public:
-  explicit UcxPair(const std::string& transports = "tcp") {
+  explicit UcxPair(const std::string& transports = "tcp", const UcxPeer::Limits& limits = {}) {
     UcxWorker::Options options;
     options.transports = transports;
+    options.peer = limits;
     options.listen = "127.0.0.1:0";
     options.accept = [this](const std::shared_ptr<UcxPeer>& peer, const UcxHello& hello) {
       if (hello.window_id[0] != 'w') return UcxWorker::Verdict{absl::NotFoundError("window")};

@@ -139,6 +139,52 @@ TEST_P(UcxPeerTest, WithdrawEndsAtOnceOrAtItsTime) {
   EXPECT_EQ(later.Wait(), UcxEnd::kOverDeadline);
 }
 
+// Who is told of progress touches what it says has come: nothing of the transfer is over before it has returned.
+TEST_P(UcxPeerTest, NoTransferEndsWhileItsProgressIsTold) {
+  std::vector<std::byte> source = PatternBytes(3 << 20, 1), target(3 << 20);
+  EndedTransfer sent, arrived;
+  std::promise<void> telling, go_on;
+  auto may_go_on = go_on.get_future().share();
+  bool first = true;
+  std::atomic<bool> returned{false}, ended_after{false};
+  pair_.client->Expect(
+      1, SpansOf(target, target.size()),
+      [&, may_go_on](uint64_t, uint64_t) {
+        if (!std::exchange(first, false)) return;
+        telling.set_value();
+        may_go_on.wait_for(10s);
+        returned.store(true);
+      },
+      [&, done = arrived.Done()](UcxEnd end) {
+        ended_after.store(returned.load());
+        done(end);
+      });
+  pair_.server->Push(1, SpansOf(source, source.size()), In(20s), sent.Done());
+  telling.get_future().wait();
+  pair_.client->Withdraw(1);
+  EXPECT_FALSE(arrived.ready());
+  go_on.set_value();
+  EXPECT_EQ(arrived.Wait(), UcxEnd::kOverDeadline);
+  EXPECT_TRUE(ended_after);
+}
+
+// A process that is stopped keeps its connection alive, and the transfer has no deadline.
+TEST(UcxPeerStallTest, APeerThatTakesNothingIsGivenUp) {
+  UcxPair pair("tcp", {.stall = 300ms});
+  ASSERT_TRUE(pair.Connect().ok());
+  std::vector<std::byte> source(64 << 20), target(64 << 20);
+  EndedTransfer sent, arrived;
+  std::promise<void> go_on;
+  auto may_go_on = go_on.get_future().share();
+  pair.client->Expect(
+      1, SpansOf(target, target.size()),
+      [may_go_on](uint64_t, uint64_t) { may_go_on.wait_for(10s); }, arrived.Done());
+  pair.server->Push(1, SpansOf(source, source.size()), UcxTime::max(), sent.Done());
+  EXPECT_EQ(sent.Wait(), UcxEnd::kPeerGone);
+  go_on.set_value();
+  EXPECT_EQ(arrived.Wait(), UcxEnd::kPeerGone);
+}
+
 TEST_P(UcxPeerTest, CloseEndsEverythingOnBothSides) {
   std::vector<std::byte> source(64 << 20), target(64 << 20), offered(1000);
   EndedTransfer sent, arrived, withdrawn, after;

@@ -12,6 +12,7 @@ namespace larder {
 template <unsigned kBits>
 struct AffineRowsTile {
   static constexpr bool kNeedsRows = false;
+  static constexpr bool kWritesChunks = true;
   static constexpr float kLevel = static_cast<float>((1u << kBits) - 1);
 
   struct Shared {
@@ -114,6 +115,7 @@ struct AffineRowsTile {
     const uint8_t* in = part.tile.codes();
     for (uint32_t at = part.range.begin; at < part.range.end; at += PortionRows(part.tile.dim())) {
       const uint32_t count = LeastOf(PortionRows(part.tile.dim()), part.range.end - at);
+      const PortionWriter writer{part.tile, part.staging, at};
       part.cta.Each([&](unsigned thread) {
         for (uint32_t item = thread; item < count * groups.chunks; item += kCtaThreads) {
           const uint32_t row = item / groups.chunks, chunk = item % groups.chunks;
@@ -123,10 +125,11 @@ struct AffineRowsTile {
           const float minimum = FloatOfFp16(LoadWord<uint16_t>(in + groups.minima_at + step * 2));
           uint32_t codes[kChunk];
           UnpackChunk<kBits>(in + groups.codes_at, uint64_t{at} * groups.chunks + item, codes);
-          float* out = part.staging.Row(row) + chunk * kChunk;
+          float values[kChunk];
           for (uint32_t i = 0; i < kChunk; ++i) {
-            out[i] = static_cast<float>(codes[i]) * scale + minimum;
+            values[i] = static_cast<float>(codes[i]) * scale + minimum;
           }
+          writer.Chunk(row, chunk, values);
         }
       });
       RestorePortion(part, at, count);

@@ -10,6 +10,7 @@ namespace larder {
 template <bool kE5M2>
 struct Fp8Tile {
   static constexpr bool kNeedsRows = false;
+  static constexpr bool kWritesChunks = true;
 
   struct Shared {};
   LARDER_HOST_DEVICE static Shared TakeShared(SharedArena&, const TileRun&) { return {}; }
@@ -81,15 +82,17 @@ struct Fp8Tile {
     const uint8_t* codes = tile.codes() + kFp8ScaleBytes;
     for (uint32_t at = part.range.begin; at < part.range.end; at += PortionRows(dim)) {
       const uint32_t count = LeastOf(PortionRows(dim), part.range.end - at);
+      const PortionWriter writer{tile, part.staging, at};
       part.cta.Each([&](unsigned thread) {
         for (uint32_t item = thread; item < count * chunks; item += kCtaThreads) {
           const uint32_t row = item / chunks, chunk = item % chunks;
           const auto word = LoadWord<uint64_t>(codes + uint64_t{at + row} * dim + chunk * kChunk);
-          float* out = part.staging.Row(row) + chunk * kChunk;
+          float values[kChunk];
           for (uint32_t i = 0; i < kChunk; ++i) {
             const auto code = static_cast<uint8_t>(word >> (8 * i));
-            out[i] = (kE5M2 ? FloatOfFp8E5M2(code) : FloatOfFp8E4M3(code)) * scale;
+            values[i] = (kE5M2 ? FloatOfFp8E5M2(code) : FloatOfFp8E4M3(code)) * scale;
           }
+          writer.Chunk(row, chunk, values);
         }
       });
       RestorePortion(part, at, count);

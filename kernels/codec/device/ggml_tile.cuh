@@ -12,6 +12,7 @@ namespace larder {
 template <GgmlFormat kFormat>
 struct GgmlTile {
   static constexpr bool kNeedsRows = false;
+  static constexpr bool kWritesChunks = true;
   static constexpr GgmlBlock kBlock = BlockOf(kFormat);
   static constexpr uint32_t kBlockBytes = kBlock.bytes;
   static constexpr uint32_t kValues = kGgmlGroup;
@@ -186,14 +187,15 @@ struct GgmlTile {
     for (uint32_t at = part.range.begin; at < part.range.end; at += PortionRows(dim)) {
       const uint32_t count = LeastOf(PortionRows(dim), part.range.end - at);
       const uint32_t chunks = count * dim / kChunk;
+      const PortionWriter writer{part.tile, part.staging, at};
       CopyBytes(part.cta, part.tile.codes() + BytesBefore(dim, at), (chunks + 3) / 4 * kBlockBytes,
                 shared.blocks);
       part.cta.Sync();
       part.cta.Each([&](unsigned thread) {
         for (uint32_t chunk = thread; chunk < chunks; chunk += kCtaThreads) {
-          float* row = part.staging.Row(chunk * kChunk / dim);
-          DecodeChunk(shared.blocks + chunk / 4 * kBlockBytes, chunk % 4,
-                      row + chunk * kChunk % dim);
+          float values[kChunk];
+          DecodeChunk(shared.blocks + chunk / 4 * kBlockBytes, chunk % 4, values);
+          writer.Chunk(chunk * kChunk / dim, chunk * kChunk % dim / kChunk, values);
         }
       });
       RestorePortion(part, at, count);

@@ -15,6 +15,7 @@ namespace larder {
 template <bool kCacheGen>
 struct SymbolTile {
   static constexpr bool kNeedsRows = true;
+  static constexpr bool kWritesChunks = true;
   static constexpr bool kVaries = true;
 
   struct Shared {
@@ -241,6 +242,7 @@ struct SymbolTile {
     });
     for (uint32_t at = part.range.begin; at < part.range.end; at += PortionRows(dim)) {
       const uint32_t count = LeastOf(PortionRows(dim), part.range.end - at);
+      const PortionWriter writer{tile, part.staging, at};
       part.cta.FirstWarp([&](auto& warp) {
         DecodeLanes(warp, TablesOf(tile), at * dim, (at + count) * dim, decoding, shared.symbols);
         warp.Each([&](unsigned thread) {
@@ -256,10 +258,11 @@ struct SymbolTile {
               LoadWord<uint16_t>(tile.codes() + ScalesAt(tile) + uint64_t{at + row} * 2));
           const float scale =
               kCacheGen ? stored / static_cast<float>(tile.run.symbols.limit) : stored;
-          float* out = part.staging.Row(row) + item % chunks * kChunk;
+          float values[kChunk];
           for (uint32_t i = 0; i < kChunk; ++i) {
-            out[i] = shared.values[shared.symbols[item * kChunk + i]] * scale;
+            values[i] = shared.values[shared.symbols[item * kChunk + i]] * scale;
           }
+          writer.Chunk(row, item % chunks, values);
         }
       });
       RestorePortion(part, at, count);

@@ -9,6 +9,7 @@
 //   kVaries, only of codes whose size varies: Encode then writes the tile's size and the zeros behind it, and Decode
 //                           returns whether the tile is well-formed
 //   kMovesBits, only where no row passes through shared memory as fp32
+//   kWritesChunks, only where Decode hands its values to a PortionWriter
 // EncodeTile and DecodeTile are the bodies of the kernels in tile_kernels.cu and of the host emulation in tests.
 #pragma once
 
@@ -34,8 +35,7 @@ struct PortionReader {
     if (staging.rows == nullptr) {
       return WidenChunk(tile.Row(begin + row) + chunk * 16, tile.run.dtype, out);
     }
-    const float* in = staging.Row(row) + chunk * kChunk;
-    for (uint32_t i = 0; i < kChunk; ++i) out[i] = in[i];
+    LoadStaged(staging.Row(row) + chunk * kChunk, out);
     return true;
   }
   LARDER_HOST_DEVICE bool Element(uint32_t row, uint32_t channel, float* out) const {
@@ -47,6 +47,22 @@ struct PortionReader {
     const bool bf16 = tile.run.dtype == Dtype::kBf16;
     *out = bf16 ? FloatOfBf16(bits) : FloatOfFp16(bits);
     return (bits & 0x7FFFu) < (bf16 ? kBf16Infinity : kFp16Infinity);
+  }
+};
+
+// Where the quantiser leaves a portion's rows: in shared memory, or at once where they belong when nothing changes them.
+struct PortionWriter {
+  const Tile& tile;
+  const Staging& staging;
+  uint32_t begin;  // the portion's first row
+
+  // Elements 8 chunk to 8 chunk + 7 of row begin + row.
+  LARDER_HOST_DEVICE void Chunk(uint32_t row, uint32_t chunk, const float* values) const {
+    if (staging.rows == nullptr) {
+      NarrowChunk(values, tile.run.dtype, tile.Row(begin + row) + chunk * 16);
+    } else {
+      StoreStaged(values, staging.Row(row) + chunk * kChunk);
+    }
   }
 };
 
@@ -95,10 +111,11 @@ LARDER_HOST_DEVICE void ForEachPortion(const EncodePart<Cta>& part, uint32_t beg
   }
 }
 
-// Rows [begin, begin + count) from staging.rows, as the quantiser left them, to where they belong.
+// Rows [begin, begin + count) from staging.rows, as the quantiser left them, to where they belong. Synchronises at the end.
 template <typename Cta>
 LARDER_HOST_DEVICE void RestorePortion(const DecodePart<Cta>& part, uint32_t begin,
                                        uint32_t count) {
+  if (part.staging.rows == nullptr) return part.cta.Sync();
   if (part.staging.factors != nullptr) {
     Hadamard(part.cta, part.staging, part.tile.dim(), count);
   } else if (part.tile.Has(kTransformHaar)) {
@@ -136,7 +153,8 @@ inline constexpr bool kSizeVaries = requires { Quantiser::kVaries; };
 template <typename Quantiser>
 LARDER_HOST_DEVICE bool NeedsRows(const TileRun& run, bool encode) {
   if constexpr (requires { Quantiser::kMovesBits; }) return false;
-  return !encode || Quantiser::kNeedsRows || run.params.transform != 0;
+  if (run.params.transform != 0) return true;
+  return encode ? Quantiser::kNeedsRows : !(requires { Quantiser::kWritesChunks; });
 }
 
 // Bytes of shared memory of a CTA.

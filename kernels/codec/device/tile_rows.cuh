@@ -51,6 +51,22 @@ struct alignas(16) Words4 {
   uint32_t words[4];
 };
 
+// A chunk in shared memory, by words of 16 bytes: of a warp's threads on consecutive chunks two meet in a bank, by single
+// floats eight would.
+LARDER_HOST_DEVICE inline void LoadStaged(const float* at, float* out) {
+  for (uint32_t half = 0; half < 2; ++half) {
+    const auto word = LoadWord<Words4>(reinterpret_cast<const uint8_t*>(at + half * 4));
+    for (uint32_t i = 0; i < 4; ++i) out[half * 4 + i] = FloatOfBits(word.words[i]);
+  }
+}
+LARDER_HOST_DEVICE inline void StoreStaged(const float* values, float* at) {
+  for (uint32_t half = 0; half < 2; ++half) {
+    Words4 word;
+    for (uint32_t i = 0; i < 4; ++i) word.words[i] = BitsOf(values[half * 4 + i]);
+    StoreWord(word, reinterpret_cast<uint8_t*>(at + half * 4));
+  }
+}
+
 // One tile of a run, as a CTA sees it.
 struct Tile {
   LARDER_HOST_DEVICE Tile(const TileRun& of, uint32_t block_of, uint32_t stream_of,
@@ -133,14 +149,15 @@ struct Staging {
   uint32_t pitch = 0;
 };
 
-// Two chunks of a row that a thread handles together: the two halves of eight RoPE pairs, or neighbours.
+// Two chunks of a row that a thread handles together: the two halves of eight RoPE pairs, or one of each half of the rest. The
+// next thread's are the next ones.
 struct ChunkDuo {
   LARDER_HOST_DEVICE ChunkDuo(const Tile& tile, uint32_t item) {
     const uint32_t halves = tile.interleaved() ? 0 : tile.pairs() / kChunk;
     turns = item < halves;
-    const uint32_t rest = item - halves;
-    first = turns ? item : 2 * halves + 2 * rest;
-    second = turns ? item + halves : first + 1;
+    const uint32_t rest = tile.dim() / (2 * kChunk) - halves;
+    first = turns ? item : item + halves;
+    second = first + (turns ? halves : rest);
   }
   uint32_t first;
   uint32_t second;
@@ -245,15 +262,26 @@ LARDER_HOST_DEVICE LARDER_NOINLINE void LoadPortion(
       if (tile.pairs() > 0) TurnDuo(tile, begin + row, duo, -1.0f, values[0], values[1]);
       for (uint32_t half = 0; half < 2; ++half) {
         const uint32_t chunk = half == 0 ? duo.first : duo.second;
-        ScaleTurned(tile, chunk, unscale, values[half]);
-        float* out = staging.Row(row);
-        for (uint32_t i = 0; i < kChunk; ++i) {
-          const uint32_t channel = chunk * kChunk + i;
-          float value = values[half][i];
-          if (mean != nullptr) value = value - mean[channel];
-          const uint32_t place = rotate && places != nullptr ? places[channel] : channel;
-          out[place] = rotate ? staging.factors[place] * value : value;
+        float* own = values[half];
+        ScaleTurned(tile, chunk, unscale, own);
+        float beside[kChunk];
+        if (mean != nullptr) {
+          LoadStaged(mean + chunk * kChunk, beside);
+          for (uint32_t i = 0; i < kChunk; ++i) own[i] = own[i] - beside[i];
         }
+        float* out = staging.Row(row);
+        if (rotate && places != nullptr) {
+          for (uint32_t i = 0; i < kChunk; ++i) {
+            const uint32_t place = places[chunk * kChunk + i];
+            out[place] = staging.factors[place] * own[i];
+          }
+          continue;
+        }
+        if (rotate) {
+          LoadStaged(staging.factors + chunk * kChunk, beside);
+          for (uint32_t i = 0; i < kChunk; ++i) own[i] = beside[i] * own[i];
+        }
+        StoreStaged(own, out + chunk * kChunk);
       }
     }
   });
@@ -266,6 +294,7 @@ LARDER_HOST_DEVICE LARDER_NOINLINE void StorePortion(Cta& cta, const Tile& tile,
                                                      const Staging& staging, uint32_t begin,
                                                      uint32_t count) {
   const uint32_t duos = tile.dim() / (2 * kChunk);
+  const bool rotate = staging.factors != nullptr;
   const uint16_t* places = tile.run.tables.places;
   if (places != nullptr) places += uint64_t{tile.stream} * tile.dim();
   cta.Each([&](unsigned thread) {
@@ -276,15 +305,25 @@ LARDER_HOST_DEVICE LARDER_NOINLINE void StorePortion(Cta& cta, const Tile& tile,
       for (uint32_t half = 0; half < 2; ++half) {
         const uint32_t chunk = half == 0 ? duo.first : duo.second;
         const float* in = staging.Row(row);
-        for (uint32_t i = 0; i < kChunk; ++i) {
-          const uint32_t channel = chunk * kChunk + i;
-          const bool rotate = staging.factors != nullptr;
-          const uint32_t place = rotate && places != nullptr ? places[channel] : channel;
-          float value = rotate ? in[place] * staging.factors[place] : in[place];
-          if (staging.mean != nullptr) value = value + staging.mean[channel];
-          values[half][i] = value;
+        float* own = values[half];
+        float beside[kChunk];
+        if (rotate && places != nullptr) {
+          for (uint32_t i = 0; i < kChunk; ++i) {
+            const uint32_t place = places[chunk * kChunk + i];
+            own[i] = in[place] * staging.factors[place];
+          }
+        } else {
+          LoadStaged(in + chunk * kChunk, own);
+          if (rotate) {
+            LoadStaged(staging.factors + chunk * kChunk, beside);
+            for (uint32_t i = 0; i < kChunk; ++i) own[i] = own[i] * beside[i];
+          }
         }
-        ScaleTurned(tile, chunk, tile.run.params.rope_attention_factor, values[half]);
+        if (staging.mean != nullptr) {
+          LoadStaged(staging.mean + chunk * kChunk, beside);
+          for (uint32_t i = 0; i < kChunk; ++i) own[i] = own[i] + beside[i];
+        }
+        ScaleTurned(tile, chunk, tile.run.params.rope_attention_factor, own);
       }
       if (tile.pairs() > 0) TurnDuo(tile, begin + row, duo, 1.0f, values[0], values[1]);
       uint8_t* target = tile.Row(begin + row);

@@ -129,8 +129,9 @@ LARDER_HOST_DEVICE void UnpackRows(Cta& cta, const CodedPortion& portion, const 
       uint32_t codes[kChunk];
       UnpackChunk<kBits>(packed, uint64_t{begin} * row_chunks + item, codes);
       const float scale = FloatOfFp16(LoadWord<uint16_t>(scales + (begin + row) * 2));
-      float* out = portion.staging.Row(row) + chunk * kChunk;
-      for (uint32_t i = 0; i < kChunk; ++i) out[i] = portion.values[codes[i]] * scale;
+      float values[kChunk];
+      for (uint32_t i = 0; i < kChunk; ++i) values[i] = portion.values[codes[i]] * scale;
+      StoreStaged(values, portion.staging.Row(row) + chunk * kChunk);
     }
   });
 }

@@ -191,6 +191,8 @@ bool UcxPeer::IsGone() {
     ucp_request_free(close_request_);
     close_request_ = nullptr;
   }
+  // What is still to come comes here, and finds nobody's memory (ucx_landing.h).
+  for (std::byte* const buffer : landing_here_) UcxLanding::Abandon(buffer);
   std::vector<Ended> ended;
   {
     std::lock_guard lock(mutex_);
@@ -198,7 +200,8 @@ bool UcxPeer::IsGone() {
     waiting_.clear();
     tags_.clear();
     while (!transfers_.empty()) {
-      // The endpoint is destroyed, so nothing touches their memory, whether UCX has told so or not.
+      // The endpoint is destroyed, so nothing reads their memory, whether UCX has told so or not; nor writes
+      // it: pulls land elsewhere, and a client's window stays as long as its worker.
       const TransferPtr transfer = transfers_.begin()->second;
       if (!transfer->end.has_value()) transfer->end = UcxEnd::kPeerGone;
       ended.push_back(FinishLocked(transfer));

@@ -32,9 +32,11 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <vector>
 
+#include "transport/ucx_landing.h"
 #include "transport/ucx_mailbox.h"
 #include "transport/ucx_messages.h"
 
@@ -62,8 +64,12 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
 
   // `endpoint` is the peer's from now on. `gone` runs once, on the worker's thread, when it is destroyed.
   UcxPeer(ucp_worker_h worker, ucp_ep_h endpoint, std::shared_ptr<UcxMailbox> mailbox,
-          const Limits& limits)
-      : worker_(worker), endpoint_(endpoint), mailbox_(std::move(mailbox)), limits_(limits) {}
+          std::shared_ptr<UcxLanding> landing, const Limits& limits)
+      : worker_(worker),
+        endpoint_(endpoint),
+        mailbox_(std::move(mailbox)),
+        landing_(std::move(landing)),
+        limits_(limits) {}
   ~UcxPeer();
   UcxPeer(const UcxPeer&) = delete;
   UcxPeer& operator=(const UcxPeer&) = delete;
@@ -122,6 +128,8 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   void BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes);
   void Send(std::unique_ptr<Piece> piece, unsigned message, size_t head_bytes);
   ucs_status_t Receive(std::unique_ptr<Piece> piece, void* bytes, bool rendezvous);
+  // Copies what has landed to its transfer's memory, if that is still there.
+  void TakeLanded(const Piece& piece, ucs_status_t status);
   void OnPieceEnd(const Piece& piece, ucs_status_t status);
   uint64_t Moved(const Piece& piece, ucs_status_t status);
   // Ends it with `end`, now or when its pieces have ended. By value: the maps let go of it.
@@ -131,6 +139,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   const ucp_worker_h worker_;
   const ucp_ep_h endpoint_;
   const std::shared_ptr<UcxMailbox> mailbox_;
+  const std::shared_ptr<UcxLanding> landing_;
   const Limits limits_;
 
   std::mutex mutex_;                           // of the following and of every transfer's state
@@ -142,6 +151,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   bool gone_ = false;
 
   // Confined to the worker's thread.
+  std::set<std::byte*> landing_here_;  // buffers of pieces that UCX has not ended
   bool closing_ = false;
   UcxTime moved_at_;  // when a piece began after none was under way, or ended
   ucs_status_ptr_t close_request_ = nullptr;

@@ -94,10 +94,20 @@ ucs_status_t UcxPeer::Receive(std::unique_ptr<Piece> piece, void* bytes, bool re
     OnPieceEnd(*piece, UCS_OK);
     return UCS_OK;
   }
+  void* buffer = piece->parts[0].buffer;
+  if (piece->transfer->kind == Kind::kPull) {
+    piece->landing = landing_->Take();
+    if (piece->landing == nullptr) {
+      OnPieceEnd(*piece, UCS_ERR_NO_MEMORY);
+      return UCS_OK;  // UCX drops the bytes
+    }
+    landing_here_.insert(piece->landing);
+    buffer = piece->landing;
+  }
   ucp_request_param_t param{};
   param.op_attr_mask =
       UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA | UCP_OP_ATTR_FIELD_DATATYPE;
-  const bool one = piece->parts.size() == 1;
+  const bool one = piece->parts.size() == 1 || piece->landing != nullptr;
   param.datatype = one ? ucp_dt_make_contig(1) : ucp_dt_make_iov();
   param.user_data = piece.get();
   param.cb.recv_am = [](void* request, ucs_status_t status, size_t, void* user) {
@@ -106,7 +116,7 @@ ucs_status_t UcxPeer::Receive(std::unique_ptr<Piece> piece, void* bytes, bool re
     ended->peer->OnPieceEnd(*ended, status);
   };
   const ucs_status_ptr_t request =
-      one ? ucp_am_recv_data_nbx(worker_, bytes, piece->parts[0].buffer, piece->bytes, &param)
+      one ? ucp_am_recv_data_nbx(worker_, bytes, buffer, piece->bytes, &param)
           : ucp_am_recv_data_nbx(worker_, bytes, piece->parts.data(), piece->parts.size(), &param);
   if (UCS_PTR_IS_PTR(request)) {
     [[maybe_unused]] Piece* const kept_by_callback = piece.release();
@@ -116,7 +126,27 @@ ucs_status_t UcxPeer::Receive(std::unique_ptr<Piece> piece, void* bytes, bool re
   return UCS_INPROGRESS;
 }
 
+void UcxPeer::TakeLanded(const Piece& piece, ucs_status_t status) {
+  landing_here_.erase(piece.landing);
+  if (status != UCS_OK) {
+    UcxLanding::Abandon(piece.landing);
+    return;
+  }
+  bool wanted;
+  {
+    std::lock_guard lock(mutex_);
+    wanted = !piece.transfer->finished;  // and can not be by others, as long as it is under way
+  }
+  const std::byte* from = piece.landing;
+  for (const ucp_dt_iov_t& part : piece.parts) {
+    if (wanted) std::memcpy(part.buffer, from, part.length);
+    from += part.length;
+  }
+  landing_->GiveBack(piece.landing);
+}
+
 void UcxPeer::OnPieceEnd(const Piece& piece, ucs_status_t status) {
+  if (piece.landing != nullptr) TakeLanded(piece, status);
   if (piece.transfer == nullptr) {
     if (status != UCS_OK) Close();
     return;

@@ -40,6 +40,7 @@ struct UcxPeer::Piece {
   uint64_t offset = 0;
   uint64_t bytes = 0;
   std::vector<ucp_dt_iov_t> parts;
+  std::byte* landing = nullptr;  // of a pull by rendezvous: where the bytes arrive first
   union {
     UcxHello hello;
     UcxPush push;

@@ -254,7 +254,7 @@ absl::StatusOr<std::shared_ptr<UcxPeer>> UcxWorker::OpenPeer(ucp_ep_params_t par
   ucp_ep_h endpoint = nullptr;
   const ucs_status_t status = ucp_ep_create(worker_, &params, &endpoint);
   if (status != UCS_OK) return ServerUnreachable("ucx", ucs_status_string(status));
-  return std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, options_.peer);
+  return std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, landing_, options_.peer);
 }
 
 void UcxWorker::Accept(ucp_conn_request_h request) {

@@ -106,6 +106,7 @@ class UcxWorker {
 
   const Options options_;
   const std::shared_ptr<UcxMailbox> mailbox_ = std::make_shared<UcxMailbox>();
+  const std::shared_ptr<UcxLanding> landing_ = std::make_shared<UcxLanding>();
   std::string address_;
   ucp_context_h context_ = nullptr;
   ucp_worker_h worker_ = nullptr;

@@ -124,9 +124,12 @@ uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
       if (call->second.left && call->second.ended()) state->calls.erase(call);
     };
     ProgressSlot* const slot = slots.empty() ? nullptr : &slots[i];
-    const auto ended = [update, slot](UcxEnd) {
+    const auto ended = [update, slot](UcxEnd end) {
       if (slot != nullptr) Tell(*slot, slot->state.load() | ProgressSlot::kEnded);
-      update([](State::Block& block) { block.ended = true; });
+      update([end](State::Block& block) {
+        block.ended = true;
+        block.cut_off = end == UcxEnd::kPeerGone;
+      });
     };
     const transport::UcxSpans part = {memory().subspan(spans[i].offset, spans[i].bytes)};
     if (slot != nullptr) {
@@ -172,12 +175,13 @@ bool UcxClientWindow::EndCall(uint64_t tag, bool /*answered*/) {
   lock.unlock();
   for (size_t i = 0; i < blocks; ++i) peer_->Withdraw(tag + i);
   lock.lock();
-  if (state_->changed.wait_for(lock, kEndTimeout, [&] { return call.ended(); })) {
-    state_->calls.erase(tag);
-    return true;
-  }
-  call.left = true;
-  return false;
+  call.left = !state_->changed.wait_for(lock, kEndTimeout, [&] { return call.ended(); });
+  if (call.left) return false;
+  // UCX still writes what comes over a connection that it has closed (transport/ucx_landing.h).
+  const auto cut_off = [](const State::Block& block) { return block.cut_off; };
+  const bool untouched = std::ranges::none_of(call.blocks, cut_off);
+  state_->calls.erase(tag);
+  return untouched;
 }
 
 void UcxClientWindow::Disconnect() {

@@ -30,18 +30,18 @@ void WindowFetch::Start(Done done) {
   if (bytes <= kAtOnceBytes) {
     Run();
   } else {
-    parts_.pool.Post([self = shared_from_this()] { self->Run(); });
+    parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
   }
 }
 
 void WindowFetch::Wake() {
-  if (turns_.Wake()) parts_.pool.Post([self = shared_from_this()] { self->Run(); });
+  if (turns_.Wake()) parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
 }
 
 void WindowFetch::Run() {
   const auto self = shared_from_this();  // the last turn's `done` may let go of this
   if (!turns_.Run([this] { return Work(); })) {
-    parts_.pool.Post([self] { self->Run(); });
+    parts_.pool.Post(window_.get(), [self] { self->Run(); });
   }
 }
 

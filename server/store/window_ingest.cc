@@ -24,14 +24,14 @@ void WindowIngest::Start(Done done) {
   if (bytes <= WindowFetch::kAtOnceBytes) {
     Run();
   } else {
-    parts_.pool.Post([self = shared_from_this()] { self->Run(); });
+    parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
   }
 }
 
 void WindowIngest::Run() {
   const auto self = shared_from_this();
   if (!turns_.Run([this] { return Work(); })) {
-    parts_.pool.Post([self] { self->Run(); });
+    parts_.pool.Post(window_.get(), [self] { self->Run(); });
   }
 }
 
@@ -161,7 +161,7 @@ Transfer WindowIngest::TransferOf(size_t index) const {
 }
 
 void WindowIngest::Wake() {
-  if (turns_.Wake()) parts_.pool.Post([self = shared_from_this()] { self->Run(); });
+  if (turns_.Wake()) parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
 }
 
 // A block's transfer has ended.

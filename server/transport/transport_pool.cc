@@ -17,11 +17,13 @@ TransportPool::~TransportPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void TransportPool::Post(std::function<void()> task) {
+void TransportPool::Post(const void* owner, std::function<void()> task) {
   {
     std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
-    queued_.store(tasks_.size(), std::memory_order_relaxed);
+    auto& tasks = tasks_[owner];
+    if (tasks.empty()) turns_.push_back(owner);
+    tasks.push_back(std::move(task));
+    queued_.fetch_add(1, std::memory_order_relaxed);
   }
   wake_.notify_one();
 }
@@ -29,11 +31,19 @@ void TransportPool::Post(std::function<void()> task) {
 void TransportPool::Run() {
   std::unique_lock lock(mutex_);
   while (true) {
-    wake_.wait(lock, [this] { return stop_ || !tasks_.empty(); });
-    if (tasks_.empty()) return;
-    const auto task = std::move(tasks_.front());
-    tasks_.pop_front();
-    queued_.store(tasks_.size(), std::memory_order_relaxed);
+    wake_.wait(lock, [this] { return stop_ || !turns_.empty(); });
+    if (turns_.empty()) return;
+    const void* const owner = turns_.front();
+    turns_.pop_front();
+    const auto found = tasks_.find(owner);
+    const auto task = std::move(found->second.front());
+    found->second.pop_front();
+    if (found->second.empty()) {
+      tasks_.erase(found);
+    } else {
+      turns_.push_back(owner);
+    }
+    queued_.fetch_sub(1, std::memory_order_relaxed);
     lock.unlock();
     task();
     lock.lock();

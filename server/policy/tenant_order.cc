@@ -77,6 +77,23 @@ void TenantOrder::Unpark(BlockRef block) {
   Changed(block);
 }
 
+void TenantOrder::Assign(BlockRef block, AccountRef account) {
+  LARDER_CHECK(account < accounts_.size());
+  if (links_[block].account == account) return;
+  const bool ordered = !parked(block);
+  const uint64_t bytes = bytes_of_(block);
+  Account& from = Of(block);
+  LARDER_CHECK(from.used_bytes >= bytes);
+  if (ordered) from.order.Park(block);
+  from.used_bytes -= bytes;
+  Changed(block);
+  links_[block].account = account;
+  Account& to = Of(block);
+  to.used_bytes += bytes;
+  if (ordered) to.order.Unpark(block);
+  Changed(block);
+}
+
 void TenantOrder::Resized(BlockRef block, uint64_t bytes_before) {
   uint64_t& used = Of(block).used_bytes;
   LARDER_CHECK(used >= bytes_before);

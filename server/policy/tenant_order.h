@@ -64,6 +64,9 @@ class TenantOrder {
   void Remove(BlockRef block, std::optional<uint64_t> evicted_fingerprint);
   void Park(BlockRef block);
   void Unpark(BlockRef block);
+  // The block is `account`'s from now on, with its priority, its last use and whether it is parked: if it is
+  // not, as the account's coldest of its priority.
+  void Assign(BlockRef block, AccountRef account);
 
   // The block was charged with `bytes_before`; now its size is another.
   void Resized(BlockRef block, uint64_t bytes_before);

@@ -122,6 +122,40 @@ TEST_F(TenantOrderTest, AChangedSizeCountsAtOnce) {
   EXPECT_EQ(order.used_bytes(1), 20u);
 }
 
+TEST_F(TenantOrderTest, AnAssignedBlockKeepsItsPlaceAmongAll) {
+  Insert(1, 0, 50);
+  Insert(2, 0);
+  Insert(3, 0);
+  Insert(4, 2);
+  order_.Assign(3, 2);
+  order_.Assign(2, 2);
+  order_.Assign(1, 1);
+  EXPECT_EQ(order_.used_bytes(0), 0u);
+  EXPECT_EQ(order_.used_bytes(2), 30u);
+  EXPECT_EQ(order_.account(2), 2);
+  EXPECT_EQ(order_.priority(1), 50);
+  EXPECT_EQ(EvictOwn(2), 2u);
+  EXPECT_EQ(Evict(0), 3u);
+  EXPECT_EQ(Evict(0), 4u);
+  EXPECT_EQ(Evict(0), kNoBlock);  // 1 is within its tenant's reserve now
+  EXPECT_EQ(Evict(1), 1u);
+}
+
+TEST_F(TenantOrderTest, AnAssignedBlockStaysParked) {
+  Insert(1, 0);
+  Insert(2, 0);
+  order_.Park(1);
+  order_.Touch(1);
+  order_.Assign(1, 2);
+  EXPECT_TRUE(order_.parked(1));
+  EXPECT_EQ(order_.used_bytes(2), 10u);
+  EXPECT_EQ(order_.ColdestOf(2), kNoBlock);
+  order_.Unpark(1);
+  EXPECT_EQ(Evict(0), 2u);  // 1 was touched while it was parked
+  EXPECT_EQ(Evict(0), 1u);
+  EXPECT_EQ(order_.used_bytes(2), 0u);
+}
+
 TEST(TenantOrderDeathTest, AbortsOnAccountsThatDoNotAddUp) {
   TenantOrder order(kBlocksMax, MakeLruOrder, {}, [](BlockRef) { return uint64_t{1}; });
   order.Insert(2, 2, 35);

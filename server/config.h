@@ -25,11 +25,19 @@ enum class PolicyKind : uint8_t { kLru, kS3Fifo, kLfuda };
 // Where blocks are encoded on ingest.
 enum class CodecDevice : uint8_t { kAuto, kCpu, kGpu };
 
+// What blocks may take of an SSD tier of this size. The rest stays free: reclaim must find segments that are
+// mostly dead, or it writes what it keeps. On the conversation trace 1.10 bytes are written per byte kept with a
+// quarter free; 1.13 with a sixth, 1.19 with a twelfth.
+inline constexpr uint64_t SsdRoomBytes(uint64_t ssd_bytes) { return ssd_bytes - ssd_bytes / 4; }
+
 // What one tenant may hold, and what nobody else may take from it.
 struct TenantBudget {
   std::string tenant;
   std::optional<uint64_t> quota_bytes;  // none: no bound but the tier's
   uint64_t reserve_bytes = 0;
+  // Of blocks on SSD alone, with their records.
+  std::optional<uint64_t> ssd_quota_bytes;
+  uint64_t ssd_reserve_bytes = 0;
 
   bool operator==(const TenantBudget&) const = default;
 };
@@ -118,7 +126,7 @@ struct Config {
   uint32_t codec_sinks = 4;
   // First and last layers that stay near-exact under a plan of lower fidelity: the most sensitive ones.
   uint32_t codec_edge_layers = 2;
-  // Tenants with a quota or a reserve of the DRAM tier. None by default: whoever uses the cache most
+  // Tenants with a quota or a reserve of the DRAM or SSD tier. None by default: whoever uses the cache most
   // has most of it.
   std::vector<TenantBudget> tenants;
   // Smallest of: trace, debug, info, warn, error.

@@ -12,15 +12,21 @@
 namespace larder::server {
 namespace {
 
-// Sets what "quota_bytes:SIZE" or "reserve_bytes:SIZE" says; false when it says neither, or again.
-bool SetLimit(absl::string_view text, TenantBudget& budget, std::optional<uint64_t>& reserve) {
+struct Reserves {
+  std::optional<uint64_t> dram, ssd;
+};
+
+// Sets what "quota_bytes:SIZE", or another limit, says; false when it is none of them, or comes again.
+bool SetLimit(absl::string_view text, TenantBudget& budget, Reserves& reserves) {
   const std::pair<absl::string_view, absl::string_view> parts =
       absl::StrSplit(text, absl::MaxSplits(':', 1));
   const auto bytes = ParseBytes({parts.second.data(), parts.second.size()});
   if (!bytes.has_value()) return false;
   std::optional<uint64_t>* limit = nullptr;
   if (parts.first == "quota_bytes") limit = &budget.quota_bytes;
-  if (parts.first == "reserve_bytes") limit = &reserve;
+  if (parts.first == "reserve_bytes") limit = &reserves.dram;
+  if (parts.first == "ssd_quota_bytes") limit = &budget.ssd_quota_bytes;
+  if (parts.first == "ssd_reserve_bytes") limit = &reserves.ssd;
   if (limit == nullptr || limit->has_value()) return false;
   *limit = *bytes;
   return true;
@@ -28,12 +34,14 @@ bool SetLimit(absl::string_view text, TenantBudget& budget, std::optional<uint64
 
 std::string FormatTenant(const TenantBudget& budget) {
   std::vector<std::string> limits;
-  if (budget.quota_bytes) {
-    limits.push_back(absl::StrCat("quota_bytes:", FormatBytes(*budget.quota_bytes)));
-  }
-  if (budget.reserve_bytes > 0 || limits.empty()) {
-    limits.push_back(absl::StrCat("reserve_bytes:", FormatBytes(budget.reserve_bytes)));
-  }
+  const auto add = [&](absl::string_view name, uint64_t bytes) {
+    limits.push_back(absl::StrCat(name, ":", FormatBytes(bytes)));
+  };
+  if (budget.quota_bytes) add("quota_bytes", *budget.quota_bytes);
+  if (budget.reserve_bytes > 0) add("reserve_bytes", budget.reserve_bytes);
+  if (budget.ssd_quota_bytes) add("ssd_quota_bytes", *budget.ssd_quota_bytes);
+  if (budget.ssd_reserve_bytes > 0) add("ssd_reserve_bytes", budget.ssd_reserve_bytes);
+  if (limits.empty()) add("reserve_bytes", 0);
   return absl::StrCat(budget.tenant, "=", absl::StrJoin(limits, "+"));
 }
 
@@ -51,11 +59,17 @@ bool IsTenant(std::string_view name) {
 }
 
 bool InRange(const TenantBudget& budget) {
-  const auto in_range = [](uint64_t bytes) {
-    return bytes >= kTenantBytesMin && bytes <= kDramBytesMax;
+  const auto in_range = [](uint64_t bytes, uint64_t bytes_max) {
+    return bytes >= kTenantBytesMin && bytes <= bytes_max;
   };
-  return IsTenant(budget.tenant) && (!budget.quota_bytes || in_range(*budget.quota_bytes)) &&
-         (budget.reserve_bytes == 0 || in_range(budget.reserve_bytes));
+  // A reserve of 0 is none.
+  return IsTenant(budget.tenant) &&
+         in_range(budget.quota_bytes.value_or(kTenantBytesMin), kDramBytesMax) &&
+         in_range(budget.reserve_bytes > 0 ? budget.reserve_bytes : kTenantBytesMin,
+                  kDramBytesMax) &&
+         in_range(budget.ssd_quota_bytes.value_or(kTenantBytesMin), kSsdBytesMax) &&
+         in_range(budget.ssd_reserve_bytes > 0 ? budget.ssd_reserve_bytes : kTenantBytesMin,
+                  kSsdBytesMax);
 }
 
 }  // namespace
@@ -67,11 +81,12 @@ std::optional<std::vector<TenantBudget>> ParseTenants(std::string_view text) {
     const size_t equals = part.find('=');
     if (equals == part.npos || equals == 0) return std::nullopt;
     TenantBudget budget{.tenant = std::string(part.substr(0, equals))};
-    std::optional<uint64_t> reserve;
+    Reserves reserves;
     for (const auto limit : absl::StrSplit(part.substr(equals + 1), '+')) {
-      if (!SetLimit(limit, budget, reserve)) return std::nullopt;
+      if (!SetLimit(limit, budget, reserves)) return std::nullopt;
     }
-    budget.reserve_bytes = reserve.value_or(0);
+    budget.reserve_bytes = reserves.dram.value_or(0);
+    budget.ssd_reserve_bytes = reserves.ssd.value_or(0);
     const bool again = std::any_of(tenants.begin(), tenants.end(), [&](const auto& other) {
       return other.tenant == budget.tenant;
     });
@@ -83,11 +98,14 @@ std::optional<std::vector<TenantBudget>> ParseTenants(std::string_view text) {
 
 ConfigField TenantsField() {
   return {.name = "tenants",
-          .placeholder = "NAME=quota_bytes:SIZE+reserve_bytes:SIZE,...",
-          .help = "Most that a tenant may hold, and what no other may take from it",
+          .placeholder = "NAME=quota_bytes:SIZE+reserve_bytes:SIZE+ssd_quota_bytes:SIZE+"
+                         "ssd_reserve_bytes:SIZE,...",
+          .help = "Most that a tenant may hold, and what no other may take from it, in DRAM and of "
+                  "blocks on SSD alone",
           .expected = absl::StrCat(
               "at most ", kTenantsMax, " tenants, each once, with a quota, a reserve or both from ",
-              FormatBytes(kTenantBytesMin), " to ", FormatBytes(kDramBytesMax)),
+              FormatBytes(kTenantBytesMin), " to ", FormatBytes(kDramBytesMax),
+              ", those of SSD to ", FormatBytes(kSsdBytesMax)),
           .advice =
               "write NAME=quota_bytes:4GiB+reserve_bytes:1GiB, or in the file a map of NAME: "
               "{quota_bytes: 4GiB, reserve_bytes: 1GiB}",
@@ -107,13 +125,20 @@ ConfigField TenantsField() {
 }
 
 void CheckTenants(const Config& config, Faults& faults) {
-  uint64_t reserved = 0;
+  uint64_t reserved = 0, ssd_reserved = 0;
   for (const TenantBudget& budget : config.tenants) {
-    if (!InRange(budget)) return;  // reported already; and the sum below can not overflow
+    if (!InRange(budget)) return;  // reported already; and the sums below can not overflow
     reserved += budget.reserve_bytes;
-    if (budget.reserve_bytes > budget.quota_bytes.value_or(UINT64_MAX)) {
+    ssd_reserved += budget.ssd_reserve_bytes;
+    if (budget.reserve_bytes > budget.quota_bytes.value_or(UINT64_MAX) ||
+        budget.ssd_reserve_bytes > budget.ssd_quota_bytes.value_or(UINT64_MAX)) {
       faults.push_back(Fault("tenants", FormatTenant(budget), "a reserve within the quota",
                              "lower the reserve or raise the quota"));
+    }
+    if (config.ssd_path.empty() && (budget.ssd_quota_bytes || budget.ssd_reserve_bytes > 0)) {
+      faults.push_back(Fault("tenants", FormatTenant(budget),
+                             "no ssd_quota_bytes or ssd_reserve_bytes without an SSD tier",
+                             "set ssd_path, or leave these limits out"));
     }
   }
   if (reserved > config.dram_bytes) {
@@ -121,6 +146,13 @@ void CheckTenants(const Config& config, Faults& faults) {
         Fault("tenants", absl::StrCat(FormatBytes(reserved), " of reserves"),
               absl::StrCat("at most dram_bytes (", FormatBytes(config.dram_bytes), ")"),
               "lower the reserves or raise dram_bytes"));
+  }
+  const uint64_t room = SsdRoomBytes(config.ssd_bytes);
+  if (!config.ssd_path.empty() && ssd_reserved > room) {
+    faults.push_back(Fault("tenants", absl::StrCat(FormatBytes(ssd_reserved), " of SSD reserves"),
+                           absl::StrCat("at most ", FormatBytes(room),
+                                        ", ssd_bytes less the quarter that stays free"),
+                           "lower the SSD reserves or raise ssd_bytes"));
   }
 }
 

@@ -10,6 +10,8 @@ TenantAccounts::TenantAccounts(const Config& config) : names_({"*"}) {
     names_.push_back(budget.tenant);
     limits_.push_back({.quota_bytes = budget.quota_bytes.value_or(kNoQuota),
                        .reserve_bytes = budget.reserve_bytes});
+    ssd_limits_.push_back({.quota_bytes = budget.ssd_quota_bytes.value_or(kNoQuota),
+                           .reserve_bytes = budget.ssd_reserve_bytes});
   }
 }
 

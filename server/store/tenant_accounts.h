@@ -19,12 +19,15 @@ class TenantAccounts {
   AccountRef Of(std::string_view tenant) const;
   // Of accounts 1, 2, ...: what TenantOrder takes.
   const std::vector<TenantLimits>& limits() const { return limits_; }
+  // The same of the SSD tier.
+  const std::vector<TenantLimits>& ssd_limits() const { return ssd_limits_; }
   // By account; the shared one is "*", which no tenant is called.
   const std::vector<std::string>& names() const { return names_; }
 
  private:
   std::vector<std::string> names_;
   std::vector<TenantLimits> limits_;
+  std::vector<TenantLimits> ssd_limits_;
   absl::flat_hash_map<std::string, AccountRef> accounts_;
 };
 

@@ -30,10 +30,48 @@ TEST(ConfigTenantsTest, AreAlsoTextInTheFileAsOnTheCommandLine) {
   EXPECT_EQ(ConfigFromYaml("tenants: {}", *config)->tenants, std::vector<TenantBudget>());
 }
 
+TEST(ConfigTenantsTest, HaveLimitsOnSsdToo) {
+  const auto config = ConfigFromYaml(
+      "ssd_path: /tmp/ssd\nssd_bytes: 1GiB\ntenants:\n  chat: {reserve_bytes: 1MiB, "
+      "ssd_quota_bytes: 768MiB, ssd_reserve_bytes: 2MiB}\n  batch: {ssd_reserve_bytes: 766MiB}\n",
+      Config());
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->tenants.size(), 2u);
+  EXPECT_EQ(config->tenants[0].ssd_quota_bytes, uint64_t{768} << 20);
+  EXPECT_EQ(config->tenants[0].ssd_reserve_bytes, uint64_t{2} << 20);
+  EXPECT_EQ(config->tenants[1].quota_bytes, std::nullopt);
+  EXPECT_THAT(config->ToYaml(), HasSubstr("batch: {ssd_reserve_bytes: 766MiB}"));
+  EXPECT_EQ(ConfigFromYaml(config->ToYaml(), Config()).value(), *config);
+}
+
+TEST(ConfigTenantsTest, RefusesLimitsOnSsdThatItCanNotKeep) {
+  struct Case {
+    const char* tenants;
+    const char* expected;
+  };
+  const std::string ssd = "ssd_path: /tmp/ssd\nssd_bytes: 1GiB\ntenants: ";
+  for (const Case& c : std::vector<Case>{
+           {"chat=ssd_quota_bytes:1023KiB", "those of SSD to"},
+           {"chat=ssd_quota_bytes:1MiB+ssd_reserve_bytes:2MiB", "a reserve within the quota"},
+           {"a=ssd_reserve_bytes:400MiB,b=ssd_reserve_bytes:369MiB", "at most 768MiB"}}) {
+    const auto config = ConfigFromYaml(ssd + c.tenants, Config());
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << c.tenants;
+    EXPECT_THAT(std::string(config.status().message()), HasSubstr(c.expected)) << c.tenants;
+  }
+  for (const char* limit : {"ssd_quota_bytes", "ssd_reserve_bytes"}) {
+    const auto config =
+        ConfigFromYaml("tenants: chat=" + std::string(limit) + ":2MiB", Config());
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << limit;
+    EXPECT_THAT(std::string(config.status().message()), HasSubstr("without an SSD tier")) << limit;
+    EXPECT_THAT(std::string(config.status().message()), HasSubstr("set ssd_path")) << limit;
+  }
+}
+
 TEST(ConfigTenantsTest, RefusesWhatIsMalformed) {
   for (const char* text :
        {"chat", "=quota_bytes:1MiB", "chat=", "chat=quota_bytes",
         "chat=quota_bytes:", "chat=quota:1MiB", "chat=quota_bytes:1MiB+",
+        "chat=ssd_quota_bytes:1MiB+ssd_quota_bytes:2MiB",
         "chat=quota_bytes:1MiB+quota_bytes:2MiB", "chat=quota_bytes:1MiB,chat=reserve_bytes:1MiB",
         "chat=quota_bytes:1MiB,", "chat=quota_bytes:lots"}) {
     EXPECT_FALSE(ParseTenants(text).has_value()) << text;

@@ -28,12 +28,18 @@ std::string TenantsTable(const v1::StatsResponse& stats) {
                  {"used", Align::kRight},
                  {"quota", Align::kRight},
                  {"reserve", Align::kRight},
+                 {"ssd used", Align::kRight},
+                 {"ssd quota", Align::kRight},
+                 {"ssd reserve", Align::kRight},
                  {"evicted blocks", Align::kRight},
                  {"no room", Align::kRight}});
   for (const v1::TenantStats& tenant : stats.tenants()) {
     tenants.AddRow({tenant.tenant(), FormatBytes(tenant.used_bytes()),
                     tenant.has_quota_bytes() ? FormatBytes(tenant.quota_bytes()) : "-",
                     tenant.reserve_bytes() > 0 ? FormatBytes(tenant.reserve_bytes()) : "-",
+                    FormatBytes(tenant.ssd_used_bytes()),
+                    tenant.has_ssd_quota_bytes() ? FormatBytes(tenant.ssd_quota_bytes()) : "-",
+                    tenant.ssd_reserve_bytes() > 0 ? FormatBytes(tenant.ssd_reserve_bytes()) : "-",
                     FormatCount(tenant.evicted_blocks()), FormatCount(tenant.no_room_blocks())});
   }
   return tenants.ToString();

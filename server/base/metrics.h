@@ -74,6 +74,9 @@ struct TenantSample {
   uint64_t used_bytes = 0;
   std::optional<uint64_t> quota_bytes;
   uint64_t reserve_bytes = 0;
+  uint64_t ssd_used_bytes = 0;  // of blocks there alone; the limits are of these
+  std::optional<uint64_t> ssd_quota_bytes;
+  uint64_t ssd_reserve_bytes = 0;
   uint64_t evicted_blocks = 0;  // since the start, like the next
   uint64_t no_room_blocks = 0;
 };

@@ -10,13 +10,18 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
-void AddTenants(const std::vector<TenantSample>& tenants, SampledFamilies& out) {
+void AddTenants(const std::vector<TenantSample>& tenants, bool with_ssd, SampledFamilies& out) {
   using Values = std::vector<std::pair<std::string, double>>;
-  Values used, quota, reserve, evicted, no_room;
+  Values used, quota, reserve, ssd_used, ssd_quota, ssd_reserve, evicted, no_room;
   for (const TenantSample& tenant : tenants) {
     used.emplace_back(tenant.tenant, tenant.used_bytes);
     if (tenant.quota_bytes) quota.emplace_back(tenant.tenant, *tenant.quota_bytes);
     if (tenant.reserve_bytes > 0) reserve.emplace_back(tenant.tenant, tenant.reserve_bytes);
+    if (with_ssd) ssd_used.emplace_back(tenant.tenant, tenant.ssd_used_bytes);
+    if (tenant.ssd_quota_bytes) ssd_quota.emplace_back(tenant.tenant, *tenant.ssd_quota_bytes);
+    if (tenant.ssd_reserve_bytes > 0) {
+      ssd_reserve.emplace_back(tenant.tenant, tenant.ssd_reserve_bytes);
+    }
     evicted.emplace_back(tenant.tenant, tenant.evicted_blocks);
     no_room.emplace_back(tenant.tenant, tenant.no_room_blocks);
   }
@@ -29,6 +34,12 @@ void AddTenants(const std::vector<TenantSample>& tenants, SampledFamilies& out) 
       std::move(quota));
   add(MetricType::Gauge, "larder_tenant_reserve_bytes", "What no other tenant may take.",
       std::move(reserve));
+  add(MetricType::Gauge, "larder_tenant_ssd_used_bytes",
+      "SSD of the tenant's blocks that lie there alone.", std::move(ssd_used));
+  add(MetricType::Gauge, "larder_tenant_ssd_quota_bytes", "Bound of larder_tenant_ssd_used_bytes.",
+      std::move(ssd_quota));
+  add(MetricType::Gauge, "larder_tenant_ssd_reserve_bytes",
+      "What no other tenant may take of larder_tenant_ssd_used_bytes.", std::move(ssd_reserve));
   add(MetricType::Counter, "larder_tenant_evicted_blocks_total",
       "Blocks of the tenant that went because of pressure or its quota.", std::move(evicted));
   add(MetricType::Counter, "larder_tenant_no_room_blocks_total",
@@ -121,7 +132,7 @@ void AddSample(const GaugeSample& sample, SampledFamilies& out) {
   out.AddGauge("larder_window_bytes", "Clients' memory that is mapped here.", sample.window_bytes);
   out.AddGauge("larder_window_bytes_max", "Bound of larder_window_bytes.", sample.window_bytes_max);
   out.AddGauge("larder_draining", "1 while the server drains.", sample.draining ? 1 : 0);
-  AddTenants(sample.tenants, out);
+  AddTenants(sample.tenants, sample.ssd.has_value(), out);
 }
 
 }  // namespace larder::server

@@ -37,6 +37,9 @@ void FillTenants(const Store& store, v1::StatsResponse* response) {
     wire->set_used_bytes(tenant.used_bytes);
     if (tenant.quota_bytes) wire->set_quota_bytes(*tenant.quota_bytes);
     wire->set_reserve_bytes(tenant.reserve_bytes);
+    wire->set_ssd_used_bytes(tenant.ssd_used_bytes);
+    if (tenant.ssd_quota_bytes) wire->set_ssd_quota_bytes(*tenant.ssd_quota_bytes);
+    wire->set_ssd_reserve_bytes(tenant.ssd_reserve_bytes);
     wire->set_evicted_blocks(tenant.evicted_blocks);
     wire->set_no_room_blocks(tenant.no_room_blocks);
   }

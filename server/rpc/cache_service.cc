@@ -58,7 +58,7 @@ absl::Status RunRegister(Backend& backend, const v1::RegisterManifestRequest& re
   if (!tenant.ok()) return tenant.status();
   const auto manifest = ManifestFromWire(request.manifest());
   if (!manifest.ok()) return manifest.status();
-  const auto spaces = backend.store.spaces().Register(*tenant, *manifest);
+  const auto spaces = backend.store.Register(*tenant, *manifest);
   if (!spaces.ok()) return spaces.status();
   for (const SpaceEntry* space : *spaces) {
     response->set_manifest_digest(space->manifest_digest.data(), space->manifest_digest.size());

@@ -7,6 +7,16 @@
 #include "server/base/planted_bug.h"
 
 namespace larder::server {
+namespace {
+
+// An account has one number in all tiers.
+std::vector<TenantLimits> SsdLimitsOf(const BlockIndexOptions& options) {
+  if (options.ssd_limits.empty()) return std::vector<TenantLimits>(options.limits.size());
+  LARDER_CHECK(options.ssd_limits.size() == options.limits.size());
+  return options.ssd_limits;
+}
+
+}  // namespace
 
 BlockIndex::BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprinter fingerprinter,
                        RemovalListener on_removed, BlockIndexOptions options)
@@ -15,8 +25,8 @@ BlockIndex::BlockIndex(size_t blocks_max, EvictionOrderFactory order, Fingerprin
       entries_(blocks_max),
       order_(blocks_max, order, options.limits,
              [this](BlockRef block) { return SlabBytes(entries_[block].frame_bytes); }),
-      ssd_order_(options.with_ssd ? blocks_max : 0, order, {},
-                 [](BlockRef) { return uint64_t{0}; }),
+      ssd_order_(options.with_ssd ? blocks_max : 0, order, SsdLimitsOf(options),
+                 [this](BlockRef block) { return SsdCharge(block); }),
       ssd_(options.with_ssd ? blocks_max : 0),
       hbm_order_(options.with_hbm ? blocks_max : 0, order, {},
                  [](BlockRef) { return uint64_t{0}; }),
@@ -313,7 +323,8 @@ size_t BlockIndex::DoomRange(SpaceSlot slot, BlockRef begin, BlockRef end, bool 
 }
 
 size_t BlockIndex::Advance(Tick now, size_t limit) {
-  size_t done = 0;
+  RecallAwaitingQuota();
+  size_t done = SettleSsdQuotas(limit);
   while (done < limit && !due_.empty() && due_.begin()->first <= now) {
     const BlockRef block = due_.begin()->second;
     Entry& entry = entries_[block];

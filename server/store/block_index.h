@@ -18,7 +18,12 @@
 //     miss from that moment on, and goes as soon as it has neither pins nor children; a new put of its
 //     key revives it in place.
 //   - Blocks are ordered, parked or absent in TenantOrder; a block is parked only while it has pins
-//     or children, or waits to be written to SSD. A tenant is charged with the slabs of its blocks.
+//     or children, or waits to be written to SSD. A tenant is charged with the slabs of its blocks in
+//     memory and, apart from that, with the records of its blocks on SSD alone. A copy of what memory has is
+//     charged there only: it is given up whenever SSD needs the room, and no reserve could depend on it.
+//   - No block comes to lie on SSD alone over its tenant's quota there: the tenant's own coldest make room, of no
+//     higher priority and tail first, or the block leaves both tiers. What may be over it for a while (blocks that
+//     lost HBM, or came to the tenant by AdoptSsd) goes in Advance(), as soon as it is not held.
 //
 // Memory  48 bytes an entry, 12 of order, 6-13 of hash table; 24 more once it was on SSD, 16
 // once it was in HBM. All arrays are lazily committed.
@@ -40,26 +45,12 @@
 #include "server/base/lazy_array.h"
 #include "server/memory/slab_allocator.h"
 #include "server/policy/tenant_order.h"
+#include "server/store/block_index_options.h"
 #include "server/store/fingerprint.h"
 #include "server/store/fingerprint_table.h"
 #include "server/store/residency.h"
 
 namespace larder::server {
-
-// What room is made for.
-struct Newcomer {
-  AccountRef account = kSharedAccount;
-  uint8_t priority = kPriorityMax;
-  uint64_t frame_bytes = 0;
-};
-
-struct BlockIndexOptions {
-  bool with_ssd = false;
-  bool with_hbm = false;
-  // Tenants with quotas or reserves (accounts 1, 2, ...), and whose a space is.
-  std::vector<TenantLimits> limits;
-  std::function<AccountRef(SpaceSlot)> account_of = [](SpaceSlot) { return kSharedAccount; };
-};
 
 class BlockIndex {
  public:
@@ -113,12 +104,12 @@ class BlockIndex {
   // As EvictColdest of the account's own blocks, at most `limit` times, until the newcomer is within
   // its quota; false when it is not.
   bool MakeRoomInQuota(const Newcomer& newcomer, size_t limit);
-  // Gives up one copy on SSD for a newcomer of this priority: the coldest block that is on SSD alone
-  // and may go, if its priority is lower; else that of a lower block which memory keeps; else the
+  // Gives up one copy on SSD for a newcomer: the coldest block that is on SSD alone, may go and is not kept by
+  // another's reserve, if its priority is lower; else that of a lower block which memory keeps; else the
   // coldest of the same priority. `wanted_now`: else that of a block of the same priority which memory keeps, for a
-  // newcomer whose owner waits; for others that would only write the two in turn. False when there is none.
-  // O(kSsdScanStep) for the second and the last.
-  bool EvictColdestSsd(uint8_t priority, bool wanted_now = false);
+  // newcomer whose owner waits; for others that would only write the two in turn. A newcomer within its tenant's
+  // reserve is as one of the highest priority. False when there is none. O(kSsdScanStep) for the second and the last.
+  bool EvictColdestSsd(const SsdNeed& need = {});
 
   // --- Copies on SSD (block_index_tiers.cc) ---
   // The block of this key, doomed or not; kNoBlock when absent.
@@ -180,8 +171,14 @@ class BlockIndex {
   void Prefetch(std::span<const Fingerprint> keys) const;
   // Once all are restored: dooms what in [begin, end) has no way to its chain's head.
   void DropOrphans(BlockRef begin, BlockRef end);
-  // Bytes of frames on SSD, each with what a record costs.
+  // The space has an account by now: its blocks in [begin, end) on SSD alone, which a restart found before,
+  // are charged to that, as its coldest. 3 ns for each other block, 50 ns for those.
+  void AdoptSsd(SpaceSlot slot, BlockRef begin, BlockRef end);
+  // Takes at most `limit` blocks off SSD that are over their tenants' quotas; returns how many.
+  size_t SettleSsdQuotas(size_t limit);
+  // Bytes of frames on SSD, each with what a record costs; those of an account's blocks there alone.
   uint64_t ssd_bytes() const { return ssd_bytes_; }
+  uint64_t ssd_used_bytes(AccountRef account) const { return ssd_order_.used_bytes(account); }
   size_t ssd_blocks() const { return ssd_blocks_; }
   size_t memory_blocks() const { return memory_blocks_; }
   // Blocks in memory from the coldest to the warmest. Parks those that are ordered: only for a store
@@ -269,6 +266,9 @@ class BlockIndex {
   // How many blocks one eviction passes over, so that the lock is held for 100 us at most.
   static constexpr size_t kSparedPerCall = 1024;
   static constexpr uint8_t kFidelityMask = 0x7;
+  // Blocks of its own that a tenant loses for one that comes to lie on SSD alone, at most.
+  static constexpr size_t kQuotaEvictionsMax = 256;
+  static constexpr size_t kQuotaRecallsPerCall = 16;
   // Entries that one call looks at, about 15 us.
   static constexpr BlockRef kSsdScanStep = 4096;
   static constexpr size_t kParkedParentsMax = size_t{1} << 20;  // 4 MiB
@@ -302,7 +302,29 @@ class BlockIndex {
   template <typename Coldest>
   bool EvictNext(uint8_t priority_max, Coldest coldest);
   // Gives up a copy on SSD, or what keeps one there, of a block in memory below `priority`.
-  bool GiveUpSsdBelow(uint8_t priority, bool copies_only);
+  bool GiveUpSsdBelow(const SsdNeed& need, uint8_t priority, bool copies_only);
+  // Whether the need of another would take from a reserve what GiveUpSsdBelow() would.
+  bool IsReserved(BlockRef block, const SsdNeed& need) const;
+  BlockRef NextForSsdNeed(const SsdNeed& need, uint8_t priority_max);
+  AccountRef AccountOf(BlockRef block) const {
+    return order_.accounts() == 1 ? kSharedAccount : account_of_(entries_[block].space);
+  }
+  // What the block's tenant is charged with while it is on SSD alone.
+  uint64_t SsdCharge(BlockRef block) const {
+    return entries_[block].on_ssd ? ssd_[block].location.frame_bytes + kSsdRecordBytes : 0;
+  }
+  // The block's charge was another.
+  void RechargeSsd(BlockRef block, uint64_t before);
+  // Removes the account's coldest block on SSD alone; false when none of at most this priority may go.
+  bool EvictOwnSsd(AccountRef account, uint8_t priority_max);
+  // Room in its tenant's quota for the block, which is on SSD too: of its tenant's blocks of no higher priority.
+  bool MakeRoomInSsdQuota(BlockRef block, uint8_t priority_max);
+  // The slab of the block, which is on SSD too, is given up. False when that would be over the quota.
+  bool LeaveForSsd(BlockRef block, uint8_t priority_max);
+  // A parked block that may leave for SSD as soon as the quota allows.
+  void AwaitSsdQuota(BlockRef block);
+  // Lets one of those try again; false when there is none.
+  bool RecallAwaitingQuota();
   // Unparks it if it may go now.
   void Reconsider(BlockRef block);
   // The block, which is on SSD too, loses its copy in memory or HBM.
@@ -346,9 +368,9 @@ class BlockIndex {
   LazyArray<Entry> entries_;
   FingerprintTable table_;
   TenantOrder order_;      // of blocks in memory
-  TenantOrder ssd_order_;  // of blocks on SSD alone; limits do not count there
+  TenantOrder ssd_order_;  // of blocks on SSD alone, with limits of their own
   LazyArray<SsdCopy> ssd_;   // by block; without SSD empty
-  TenantOrder hbm_order_;  // of blocks in HBM; limits do not count there
+  TenantOrder hbm_order_;  // of blocks in HBM; no limits count there, on SSD or not
   LazyArray<uint32_t> hbm_origin_tags_;  // by block; without HBM empty
   size_t hbm_blocks_ = 0;
   // Blocks that ParkParent has parked. What is forgotten here waits until its children have gone.
@@ -358,6 +380,8 @@ class BlockIndex {
   uint64_t ssd_bytes_ = 0;
   size_t ssd_blocks_ = 0;
   std::deque<BlockRef> spared_;  // from the coldest on; also some that no longer are
+  std::deque<BlockRef> awaiting_quota_;  // the same
+  bool ssd_over_quota_ = false;          // some tenant may be
   uint16_t rooted_epoch_ = 1;
   BlockRef ssd_hand_ = 0;  // where GiveUpSsdBelow() looks next
   size_t memory_blocks_ = 0;

@@ -15,6 +15,7 @@ void BlockIndex::ForgetHbm(BlockRef block) {
 
 void BlockIndex::ParkParent(BlockRef block) {
   order_.Park(block);
+  AwaitSsdQuota(block);
   if (!hbm_usable_ || entries_[block].pins > 0) return;
   if (parked_parents_.size() < kParkedParentsMax) parked_parents_.push_back(block);
 }
@@ -73,7 +74,7 @@ SlabRef BlockIndex::MoveToMemory(BlockRef block, SlabRef slab) {
   hbm_order_.Remove(block, std::nullopt);
   ForgetHbm(block);
   entry.in_memory = 1;
-  order_.Insert(block, entry.fingerprint.low, priority, account_of_(entry.space));
+  order_.Insert(block, entry.fingerprint.low, priority, AccountOf(block));
   ++memory_blocks_;
   return std::exchange(entry.slab, slab);
 }
@@ -83,15 +84,13 @@ bool BlockIndex::EvictColdestHbm(uint8_t priority_max) {
     const BlockRef block = hbm_order_.ColdestOfAll();
     if (block == kNoBlock || hbm_order_.priority(block) > priority_max) return false;
     const Entry& entry = entries_[block];
-    if (entry.pins == 0 && entry.on_ssd) {
-      DropToSsd(block);
-      return true;
-    }
+    if (entry.pins == 0 && entry.on_ssd && LeaveForSsd(block, priority_max)) return true;
     if (MayGo(entry)) {
       Remove(block, MissReason::kEvicted, /*by_pressure=*/true);
       return true;
     }
     hbm_order_.Park(block);
+    AwaitSsdQuota(block);
   }
 }
 

@@ -21,9 +21,11 @@ bool BlockIndex::SetQueued(BlockRef block, bool queued) {
 }
 
 void BlockIndex::ForgetSsdSize(BlockRef block) {
+  const uint64_t charge = SsdCharge(block);
   --ssd_blocks_;
-  ssd_bytes_ -= ssd_[block].location.frame_bytes + kSsdRecordBytes;
+  ssd_bytes_ -= charge;
   entries_[block].on_ssd = entries_[block].stale = 0;
+  RechargeSsd(block, charge);
 }
 
 void BlockIndex::ForgetSsd(BlockRef block) {
@@ -41,8 +43,9 @@ void BlockIndex::AddSsd(BlockRef block, const SsdCopy& copy) {
   if (entries_[block].on_ssd) ForgetSsd(block);
   ssd_[block] = copy;
   ++ssd_blocks_;
-  ssd_bytes_ += copy.location.frame_bytes + kSsdRecordBytes;
   entries_[block].on_ssd = 1;
+  ssd_bytes_ += SsdCharge(block);
+  RechargeSsd(block, 0);
   Reconsider(block);  // it may leave memory now, whatever its children
 }
 
@@ -101,7 +104,9 @@ void BlockIndex::DropToSsd(BlockRef block) {
   entry.codec_id = ssd_[block].codec_id;
   entry.fidelity = ssd_[block].fidelity & kFidelityMask;
   entry.stale = 0;
-  ssd_order_.Insert(block, entry.fingerprint.low, priority);
+  const AccountRef account = AccountOf(block);
+  ssd_order_.Insert(block, entry.fingerprint.low, priority, account);
+  ssd_over_quota_ |= ssd_order_.Exceeds(account, 0);
 }
 
 void BlockIndex::AddMemory(BlockRef block, SlabRef slab) {
@@ -111,7 +116,7 @@ void BlockIndex::AddMemory(BlockRef block, SlabRef slab) {
   ssd_order_.Remove(block, std::nullopt);
   entry.in_memory = 1;
   entry.slab = slab;
-  order_.Insert(block, entry.fingerprint.low, priority, account_of_(entry.space));
+  order_.Insert(block, entry.fingerprint.low, priority, AccountOf(block));
   ++memory_blocks_;
 }
 
@@ -125,7 +130,7 @@ BlockRef BlockIndex::InsertAwaited(const Fingerprint& key, SpaceSlot space) {
   entry.space = space;
   entry.live = entry.doomed = entry.awaited = 1;
   table_.Insert(key, block, [this](BlockRef ref) { return entries_[ref].fingerprint; });
-  ssd_order_.Insert(block, key.low, kPriorityDefault);
+  ssd_order_.Insert(block, key.low, kPriorityDefault, AccountOf(block));
   return block;
 }
 

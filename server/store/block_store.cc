@@ -30,8 +30,11 @@ BlockStore::BlockStore(const Options& options)
              {.with_ssd = options.ssd != nullptr,
               .with_hbm = options.hbm != nullptr,
               .limits = options.tenants.limits(),
+              .ssd_limits = options.tenants.ssd_limits(),
               .account_of =
-                  [&spaces = options.spaces](SpaceSlot slot) { return spaces.at(slot).account; }}),
+                  [&spaces = options.spaces](SpaceSlot slot) -> AccountRef {
+                    return spaces.at(slot).account;
+                  }}),
       tenants_(1 + options.tenants.limits().size()) {}
 
 BlockStore::Prefix BlockStore::FindPrefix(const SpaceEntry& space,

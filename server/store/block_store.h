@@ -214,9 +214,8 @@ class BlockStore {
   enum class Written : uint8_t { kNo, kUnderWay, kYes, kGone };
   Written WrittenOf(const PinSet& block);
   // Evicts from SSD, lowest priority and coldest first, until `bytes` more are within `bytes_max`. False when
-  // what is left is held, in memory too, or of higher priority.
-  // `wanted_now` as EvictColdestSsd's.
-  bool MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority, bool wanted_now);
+  // what is left is held, in memory too, of higher priority, or kept for other tenants' reserves.
+  bool MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, const SsdNeed& need);
   // The write is not begun, and no other of the block as it is: it does not fit.
   void RefuseWrite(SsdWrite write);
   // Queues what should be on SSD and waits nowhere, of the entries [begin, begin + kScanStep);
@@ -273,6 +272,10 @@ class BlockStore {
   std::vector<bool> Restore(std::span<const SsdEntry> entries);
   // After the last one: what has lost its ancestors goes.
   void EndRestore();
+  // A space has been registered: what a restart found of it counts for its tenant from now on, no longer for
+  // everybody, and goes where that is over the tenant's quota. A pass over the index when the tenant has
+  // limits and a restart found the space, a slice at a time under the lock; nothing else, and nothing again.
+  void Adopt(const SpaceEntry& space);
 
   struct Stats {
     uint64_t blocks = 0;
@@ -294,6 +297,7 @@ class BlockStore {
 
   struct TenantUsage {
     uint64_t used_bytes = 0;      // of slabs, doomed blocks included
+    uint64_t ssd_used_bytes = 0;  // of records whose blocks lie on SSD alone
     uint64_t evicted_blocks = 0;  // by pressure
     uint64_t no_room_blocks = 0;  // refused: nothing might be evicted for them
   };
@@ -331,7 +335,7 @@ class BlockStore {
   uint64_t stored_ ABSL_GUARDED_BY(mutex_) = 0;
   mutable uint64_t conflicts_ ABSL_GUARDED_BY(mutex_) = 0;  // Check() is where most are found
   uint64_t removed_[kRemovalReasons] ABSL_GUARDED_BY(mutex_) = {};
-  std::vector<TenantUsage> tenants_ ABSL_GUARDED_BY(mutex_);  // used_bytes is the index's to tell
+  std::vector<TenantUsage> tenants_ ABSL_GUARDED_BY(mutex_);  // the bytes are the index's to tell
   uint64_t dropped_memory_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t dropped_hbm_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<BlockRef> wanted_from_hbm_ ABSL_GUARDED_BY(mutex_);

@@ -229,13 +229,12 @@ void BlockStore::RefuseWrite(SsdWrite write) {
   EndWrite(std::move(write), std::nullopt);
 }
 
-bool BlockStore::MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, uint8_t priority,
-                               bool wanted_now) {
+bool BlockStore::MakeRoomOnSsd(uint64_t bytes, uint64_t bytes_max, const SsdNeed& need) {
   for (;;) {
     MutexLock lock(mutex_);
     for (size_t step = 0; step < kBlocksPerLock; ++step) {
       if (bytes <= bytes_max && index_.ssd_bytes() <= bytes_max - bytes) return true;
-      if (!index_.EvictColdestSsd(priority, wanted_now)) return false;
+      if (!index_.EvictColdestSsd(need)) return false;
     }
   }
 }

@@ -13,6 +13,7 @@ constexpr auto kTickLength = std::chrono::milliseconds(100);
 constexpr size_t kExpiriesPerRound =
     100'000;  // the janitor's own step, about 20 ms in slices of kBlocksPerLock
 constexpr BlockRef kScanStep = 16'384;  // entries looked at under one lock, about 50 us
+constexpr BlockRef kAdoptStep = 1024;   // entries that may change hands under one lock, 0.1 ms
 
 }  // namespace
 
@@ -111,6 +112,27 @@ void BlockStore::Advance() {
   }
 }
 
+void BlockStore::Adopt(const SpaceEntry& space) {
+  if (space.account == kSharedAccount || !space.awaited.exchange(false)) return;
+  BlockRef end;
+  {
+    MutexLock lock(mutex_);
+    end = index_.entries_used();
+  }
+  while (end > 0) {
+    const BlockRef begin = end - std::min(kAdoptStep, end);
+    {
+      MutexLock lock(mutex_);
+      index_.AdoptSsd(space.slot, begin, end);
+    }
+    for (size_t settled = kBlocksPerLock; settled == kBlocksPerLock;) {
+      MutexLock lock(mutex_);
+      settled = index_.SettleSsdQuotas(kBlocksPerLock);
+    }
+    end = begin;
+  }
+}
+
 BlockStore::Stats BlockStore::stats() const {
   MutexLock lock(mutex_);
   Stats stats;
@@ -136,6 +158,7 @@ std::vector<BlockStore::TenantUsage> BlockStore::tenant_usage() const {
   std::vector<TenantUsage> usage = tenants_;
   for (size_t account = 0; account < usage.size(); ++account) {
     usage[account].used_bytes = index_.used_bytes(static_cast<AccountRef>(account));
+    usage[account].ssd_used_bytes = index_.ssd_used_bytes(static_cast<AccountRef>(account));
   }
   return usage;
 }

@@ -7,6 +7,7 @@
 #include "proto/contract/errors.h"
 #include "server/base/fault_point.h"
 #include "server/base/log.h"
+#include "server/config.h"
 #include "server/store/restore_queue.h"
 #include "server/tier/byte_spans.h"
 
@@ -18,9 +19,6 @@ constexpr auto kSweepEvery = std::chrono::milliseconds(50);
 constexpr auto kRefusedPause = std::chrono::milliseconds(200);
 constexpr auto kUsageEvery = std::chrono::milliseconds(100);
 constexpr size_t kChainMax = 4096;  // ancestors written with a block at once; the next round goes on
-// What is left free: reclaim must find segments that are mostly dead, or it writes what it keeps. On the
-// conversation trace 1.10 bytes are written per byte kept; 1.13 with a sixth, 1.19 with a twelfth.
-constexpr uint64_t kFreeOneIn = 4;
 
 }  // namespace
 
@@ -123,7 +121,7 @@ uint64_t Migrate::RoomOnSsd() {
   const TimePoint read = usage_read_.load();
   if (read == TimePoint::min() || now - read >= kUsageEvery) {
     const uint64_t capacity = options_.ssd.usage().capacity_bytes;
-    room_bytes_.store(capacity - capacity / kFreeOneIn);
+    room_bytes_.store(SsdRoomBytes(capacity));
     usage_read_.store(now);
   }
   return room_bytes_.load();
@@ -149,8 +147,9 @@ Migrate::Attempt Migrate::WriteOne(BlockRef block, bool urgent) {
   auto write = options_.blocks.BeginWrite(block);
   if (!write) return Attempt::kNotNow;
   // By the size that it has in memory, before the work of encoding it: what that makes is smaller.
-  if (!options_.blocks.MakeRoomOnSsd(BytesOf(write->spans) + in_flight_bytes_.load(), RoomOnSsd(),
-                                     write->record.priority, urgent)) {
+  const uint64_t bytes_now = BytesOf(write->spans);
+  const SsdNeed need = {write->space->account, write->record.priority, bytes_now, urgent};
+  if (!options_.blocks.MakeRoomOnSsd(bytes_now + in_flight_bytes_.load(), RoomOnSsd(), need)) {
     ++no_room_;
     write_again_.store(options_.clock.Now() + kRefusedPause);
     options_.blocks.EndWrite(*std::move(write), std::nullopt);
@@ -229,8 +228,9 @@ void Migrate::Sweep() {
   if (draining_.load() || options_.clock.Now() - swept_ < kSweepEvery) return;
   swept_ = options_.clock.Now();
   sweep_at_ = options_.blocks.SweepUnwritten(sweep_at_);
-  // The disk may hold less than it did; reclaim would rewrite for ever what does not fit.
-  options_.blocks.MakeRoomOnSsd(0, RoomOnSsd(), kPriorityMax, /*wanted_now=*/true);
+  // The disk may hold less than it did; reclaim would rewrite for ever what does not fit. Reserves go last.
+  const bool fits = options_.blocks.MakeRoomOnSsd(0, RoomOnSsd(), {.wanted_now = true});
+  if (!fits) options_.blocks.MakeRoomOnSsd(0, RoomOnSsd(), {.wanted_now = true, .of_disk = true});
 }
 
 void Migrate::Persist(PinSet block, Duration patience, Durable done) {

@@ -53,6 +53,7 @@ std::optional<SpaceSlot> SpaceTable::Await(SpaceId id) {
   MutexLock lock(mutex_);
   const SpaceEntry* const entry = EntryOf(id);
   if (entry == nullptr) return std::nullopt;
+  if (entry->manifest == nullptr) entry->awaited = true;
   return entry->slot;
 }
 

@@ -34,7 +34,10 @@ struct SpaceEntry {
   uint64_t raw_bytes = 0;  // of a full block
   SpaceMetrics* metrics = nullptr;
   SpaceCodec codec;
-  AccountRef account = kSharedAccount;  // of its tenant
+  // Of its tenant. Asked for an awaited space too, which is nobody's.
+  std::atomic<AccountRef> account = kSharedAccount;
+  // It was awaited, and BlockStore::Adopt has not come to it.
+  mutable std::atomic<bool> awaited{false};
 
   // What the operators' table shows; each is a plain counter.
   mutable std::atomic<uint64_t> lookup_tokens{0};

@@ -111,6 +111,14 @@ void Store::BeginHbm(const Config& config) {
                                            .bytes_max = move_bytes_max});
 }
 
+absl::StatusOr<std::vector<const SpaceEntry*>> Store::Register(std::string_view tenant,
+                                                               const Manifest& manifest) {
+  auto spaces = spaces_.Register(tenant, manifest);
+  if (!spaces.ok()) return spaces;
+  for (const SpaceEntry* space : *spaces) blocks_.Adopt(*space);
+  return spaces;
+}
+
 std::vector<TenantSample> Store::TenantSamples() const {
   std::vector<TenantSample> samples;
   if (tenants_.limits().empty()) return samples;
@@ -119,12 +127,16 @@ std::vector<TenantSample> Store::TenantSamples() const {
     TenantSample& sample = samples.emplace_back();
     sample.tenant = tenants_.names()[account];
     sample.used_bytes = usage[account].used_bytes;
+    sample.ssd_used_bytes = usage[account].ssd_used_bytes;
     sample.evicted_blocks = usage[account].evicted_blocks;
     sample.no_room_blocks = usage[account].no_room_blocks;
     if (account == kSharedAccount) continue;
     const TenantLimits& limits = tenants_.limits()[account - 1];
     if (limits.quota_bytes != kNoQuota) sample.quota_bytes = limits.quota_bytes;
     sample.reserve_bytes = limits.reserve_bytes;
+    const TenantLimits& ssd = tenants_.ssd_limits()[account - 1];
+    if (ssd.quota_bytes != kNoQuota) sample.ssd_quota_bytes = ssd.quota_bytes;
+    sample.ssd_reserve_bytes = ssd.reserve_bytes;
   }
   return samples;
 }

@@ -40,10 +40,16 @@ TEST(StatsTextTest, ShowsTenantsThatHaveLimits) {
   tenant->set_tenant("chat");
   tenant->set_quota_bytes(3 << 20);
   tenant->set_no_room_blocks(12'345);
+  tenant->set_ssd_used_bytes(5 << 20);
+  tenant->set_ssd_quota_bytes(7 << 20);
+  tenant->set_ssd_reserve_bytes(6 << 20);
   const std::string text = StatsText(stats);
   EXPECT_THAT(text, HasSubstr("chat"));
   EXPECT_THAT(text, HasSubstr("3.0 MiB"));
   EXPECT_THAT(text, HasSubstr("12,345"));
+  EXPECT_THAT(text, HasSubstr("5.0 MiB"));
+  EXPECT_THAT(text, HasSubstr("6.0 MiB"));
+  EXPECT_THAT(text, HasSubstr("7.0 MiB"));
 }
 
 TEST(StatsTextTest, RatesAreDifferencesPerSecond) {

@@ -218,7 +218,15 @@ TEST(MetricsTest, ShowsConfiguredTenants) {
   metrics.SetGaugeSource([&] { return sample; });
   EXPECT_THAT(metrics.Scrape(), testing::Not(testing::HasSubstr("larder_tenant")));
   sample.tenants = {{.tenant = "*", .used_bytes = 1, .evicted_blocks = 2, .no_room_blocks = 3},
-                    {.tenant = "chat", .used_bytes = 4, .quota_bytes = 5, .reserve_bytes = 6}};
+                    {.tenant = "chat",
+                     .used_bytes = 4,
+                     .quota_bytes = 5,
+                     .reserve_bytes = 6,
+                     .ssd_used_bytes = 7,
+                     .ssd_quota_bytes = 8,
+                     .ssd_reserve_bytes = 9}};
+  EXPECT_THAT(metrics.Scrape(), testing::Not(testing::HasSubstr("larder_tenant_ssd_used_bytes{")));
+  sample.ssd.emplace();
   const auto samples = SamplesOf(metrics.Scrape());
   EXPECT_EQ(samples.at("larder_tenant_used_bytes{tenant=\"*\"}"), 1);
   EXPECT_EQ(samples.at("larder_tenant_evicted_blocks_total{tenant=\"*\"}"), 2);
@@ -227,6 +235,10 @@ TEST(MetricsTest, ShowsConfiguredTenants) {
   EXPECT_EQ(samples.at("larder_tenant_quota_bytes{tenant=\"chat\"}"), 5);
   EXPECT_EQ(samples.at("larder_tenant_reserve_bytes{tenant=\"chat\"}"), 6);
   EXPECT_FALSE(samples.contains("larder_tenant_quota_bytes{tenant=\"*\"}"));
+  EXPECT_EQ(samples.at("larder_tenant_ssd_used_bytes{tenant=\"*\"}"), 0);
+  EXPECT_EQ(samples.at("larder_tenant_ssd_used_bytes{tenant=\"chat\"}"), 7);
+  EXPECT_EQ(samples.at("larder_tenant_ssd_quota_bytes{tenant=\"chat\"}"), 8);
+  EXPECT_EQ(samples.at("larder_tenant_ssd_reserve_bytes{tenant=\"chat\"}"), 9);
 }
 
 TEST(MetricsTest, DescribesBuildAndProcess) {

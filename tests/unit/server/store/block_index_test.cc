@@ -119,7 +119,7 @@ TEST_F(BlockIndexTest, AHighPriorityTailKeepsItsAncestorsReadableInEveryTier) {
   tiers.AddSsd(head, {});
   ASSERT_TRUE(tiers.EvictColdest());
   EXPECT_FALSE(tiers.in_memory(head));
-  EXPECT_FALSE(tiers.EvictColdestSsd(kPriorityDefault));  // it has descendants in memory
+  EXPECT_FALSE(tiers.EvictColdestSsd({.priority = kPriorityDefault}));  // it has descendants in memory
   ASSERT_TRUE(tiers.EvictColdest());      // not the middle: it is nowhere else
   EXPECT_FALSE(tiers.present(other));
   EXPECT_TRUE(tiers.in_memory(middle));
@@ -128,7 +128,7 @@ TEST_F(BlockIndexTest, AHighPriorityTailKeepsItsAncestorsReadableInEveryTier) {
   EXPECT_FALSE(tiers.present(tail));
   ASSERT_TRUE(tiers.EvictColdest());
   EXPECT_FALSE(tiers.present(middle));
-  EXPECT_TRUE(tiers.EvictColdestSsd(kPriorityDefault));
+  EXPECT_TRUE(tiers.EvictColdestSsd({.priority = kPriorityDefault}));
   EXPECT_EQ(tiers.size(), 0u);
 }
 

@@ -59,7 +59,7 @@ TEST_F(BlockIndexTiersTest, ABlockOnSsdOnlyLosesItsMemoryWhateverItsChildren) {
   EXPECT_FALSE(index.in_memory(head));
   EXPECT_EQ(index.ResidencyOf(head).tier(), TierKind::kSsd);
   EXPECT_EQ(index.ResidencyOf(child).tier(), TierKind::kDram);
-  EXPECT_FALSE(index.EvictColdestSsd(kPriorityDefault));  // its child is resident
+  EXPECT_FALSE(index.EvictColdestSsd({.priority = kPriorityDefault}));  // its child is resident
 }
 
 TEST_F(BlockIndexTiersTest, ThePinnedKeepTheirMemory) {
@@ -89,12 +89,12 @@ TEST_F(BlockIndexTiersTest, SsdEvictsTheColdestOfTheUnion) {
   const BlockRef used =
       index.Find(kSpace, HashOf(1), Fidelity::kUnspecified, &reason);
   index.TouchChain(std::span(&used, 1));
-  ASSERT_TRUE(index.EvictColdestSsd(kPriorityDefault));
+  ASSERT_TRUE(index.EvictColdestSsd({.priority = kPriorityDefault}));
   EXPECT_EQ(MatchLength(2, 1), 0u);
   EXPECT_TRUE(removed.back().ssd);
   EXPECT_FALSE(removed.back().stays);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(index.EvictColdestSsd(kPriorityDefault));
-  EXPECT_FALSE(index.EvictColdestSsd(kPriorityDefault));  // 5 and 6 are in memory
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(index.EvictColdestSsd({.priority = kPriorityDefault}));
+  EXPECT_FALSE(index.EvictColdestSsd({.priority = kPriorityDefault}));  // 5 and 6 are in memory
   EXPECT_EQ(index.size(), 2u);
   EXPECT_EQ(index.ssd_blocks(), 2u);
 }
@@ -114,8 +114,8 @@ TEST_F(BlockIndexTiersTest, AChainIsOnSsdWhenEveryBlockIs) {
 TEST_F(BlockIndexTiersTest, PriorityBoundsWhatSsdGivesUp) {
   index.AddSsd(Add(1, kNoBlock, 60), Copy());
   ASSERT_TRUE(index.EvictColdest());
-  EXPECT_FALSE(index.EvictColdestSsd(59));
-  EXPECT_TRUE(index.EvictColdestSsd(60));
+  EXPECT_FALSE(index.EvictColdestSsd({.priority = 59}));
+  EXPECT_TRUE(index.EvictColdestSsd({.priority = 60}));
 }
 
 TEST_F(BlockIndexTiersTest, LowerCopiesThatMemoryKeepsGoBeforeBlocksOfTheSamePriority) {
@@ -128,17 +128,17 @@ TEST_F(BlockIndexTiersTest, LowerCopiesThatMemoryKeepsGoBeforeBlocksOfTheSamePri
   for (int i = 0; i < 2; ++i) ASSERT_TRUE(index.EvictColdest());  // the head and 1, to SSD alone
   index.Unpin(leaf);
   index.Unpin(leaf_on_ssd);
-  ASSERT_TRUE(index.EvictColdestSsd(60));  // the copy of a leaf in memory, or a leaf that holds one
-  ASSERT_TRUE(index.EvictColdestSsd(60));
+  ASSERT_TRUE(index.EvictColdestSsd({.priority = 60}));  // the copy of a leaf in memory, or a leaf that holds one
+  ASSERT_TRUE(index.EvictColdestSsd({.priority = 60}));
   EXPECT_TRUE(index.present(head));
   EXPECT_EQ(MatchLength(4, 1) + MatchLength(3, 1), 1u);  // 3 went, for the head's sake
   EXPECT_FALSE(index.on_ssd(leaf_on_ssd));
   EXPECT_EQ(MatchLength(1, 1), 1u);
-  ASSERT_TRUE(index.EvictColdestSsd(60));  // 4, for the same reason
-  ASSERT_TRUE(index.EvictColdestSsd(60));  // the head
+  ASSERT_TRUE(index.EvictColdestSsd({.priority = 60}));  // 4, for the same reason
+  ASSERT_TRUE(index.EvictColdestSsd({.priority = 60}));  // the head
   EXPECT_FALSE(index.present(head));
   EXPECT_EQ(MatchLength(1, 1), 1u);
-  ASSERT_TRUE(index.EvictColdestSsd(60));  // nothing lower is left
+  ASSERT_TRUE(index.EvictColdestSsd({.priority = 60}));  // nothing lower is left
   EXPECT_EQ(MatchLength(1, 1), 0u);
 }
 
@@ -309,9 +309,10 @@ TEST_F(BlockIndexTiersTest, WhoeverWaitsGetsTheRoomOfACopyThatMemoryKeeps) {
   const BlockRef block = Add(1);
   index.AddSsd(block, Copy());
   const uint8_t priority = index.priority_of(block);
-  EXPECT_FALSE(index.EvictColdestSsd(priority));
-  EXPECT_FALSE(index.EvictColdestSsd(priority - 1, /*wanted_now=*/true));
-  EXPECT_TRUE(index.EvictColdestSsd(priority, /*wanted_now=*/true));
+  EXPECT_FALSE(index.EvictColdestSsd({.priority = priority}));
+  const auto lower = static_cast<uint8_t>(priority - 1);
+  EXPECT_FALSE(index.EvictColdestSsd({.priority = lower, .wanted_now = true}));
+  EXPECT_TRUE(index.EvictColdestSsd({.priority = priority, .wanted_now = true}));
   EXPECT_FALSE(index.on_ssd(block));
   EXPECT_TRUE(index.in_memory(block));
 }
@@ -332,7 +333,7 @@ TEST_F(BlockIndexTiersTest, PromotedBlocksAreOrderedInMemoryAgain) {
   ASSERT_TRUE(index.EvictColdest());
   index.AddMemory(block, next++);
   EXPECT_EQ(index.memory_blocks(), 1u);
-  EXPECT_FALSE(index.EvictColdestSsd(kPriorityDefault));
+  EXPECT_FALSE(index.EvictColdestSsd({.priority = kPriorityDefault}));
   EXPECT_TRUE(index.EvictColdest());
   EXPECT_EQ(index.memory_blocks(), 0u);
 }

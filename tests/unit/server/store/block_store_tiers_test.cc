@@ -5,6 +5,15 @@
 namespace larder::server {
 namespace {
 
+constexpr uint64_t kRecordBytes = 5'440 + 256;  // of TestManifest's frames on SSD
+
+Config WithTenants() {
+  Config config;
+  config.tenants = {{.tenant = "quota", .ssd_quota_bytes = 6 * kRecordBytes},
+                    {.tenant = "reserve", .ssd_reserve_bytes = 4 * kRecordBytes}};
+  return config;
+}
+
 // One disk under one store after another.
 class RestartTest : public ::testing::Test {
  protected:
@@ -17,8 +26,16 @@ class RestartTest : public ::testing::Test {
     using TieredStore::PutChain;
     using TieredStore::PutWritten;
     using TieredStore::Resident;
-    explicit Run(FakeSsdDisk& disk) : TieredStore(disk) {}
+    explicit Run(FakeSsdDisk& disk, const Config& config = {}) : TieredStore(disk, config) {}
     void TestBody() override {}
+    void PutAs(const char* tenant) {
+      space = store.Register(tenant, TestManifest()).value()[0];
+    }
+    uint64_t SsdRecordsOf(size_t account) {
+      const uint64_t bytes = store.TenantSamples()[account].ssd_used_bytes;
+      EXPECT_EQ(bytes % kRecordBytes, 0u);
+      return bytes / kRecordBytes;
+    }
   };
   FakeSsdDisk disk_;
 };
@@ -124,12 +141,74 @@ TEST_F(RestartTest, BlocksOfSpacesThatNobodyRegisteredAreKept) {
   store.StopMigrate();
 }
 
+TEST_F(RestartTest, BlocksCountForEverybodyUntilTheirTenantComesBack) {
+  {
+    Run run(disk_, WithTenants());
+    run.PutAs("quota");
+    run.PutWritten(1, 20);
+    EXPECT_EQ(run.SsdRecordsOf(1), 6u);  // and eight in memory
+    EXPECT_EQ(run.Resident(6, 6), 0u);
+    EXPECT_EQ(run.Resident(7, 7), 1u);
+    run.PutAs("reserve");
+    run.PutWritten(1, 10);
+  }
+  Run run(disk_, WithTenants());
+  const uint64_t restored = run.store.blocks().stats().restored;
+  EXPECT_EQ(run.SsdRecordsOf(0), restored);
+  run.PutAs("quota");
+  EXPECT_EQ(run.SsdRecordsOf(1), 6u);  // what is over it has gone
+  EXPECT_EQ(run.space->blocks.load(), 6u);
+  EXPECT_EQ(run.store.TenantSamples()[1].ssd_quota_bytes, 6 * kRecordBytes);
+  run.PutAs("reserve");
+  EXPECT_EQ(run.SsdRecordsOf(2), 10u);
+  EXPECT_EQ(run.SsdRecordsOf(0), 0u);
+  EXPECT_EQ(run.Resident(1, 10), 10u);
+}
+
 TEST_F(RestartTest, RecordsThatAreNotOursAreErased) {
   disk_.records["short"] = {SsdEntry{{.key = "short"}, {.generation = 1, .frame_bytes = 4}},
                             std::vector<std::byte>(4)};
   Run run(disk_);
   EXPECT_EQ(run.store.blocks().stats().blocks, 0u);
   EXPECT_EQ(disk_.records.size(), 0u);
+}
+
+// Blocks of a whole SSD tier beside those of tenants.
+class FloodTest : public TiersTest {
+ protected:
+  static constexpr uint64_t kRoom = 30;  // records
+  FloodTest() : TiersTest(WithTenants(), kRoom * kRecordBytes * 4 / 3) {}
+  void PutAs(const char* tenant) { space = store.Register(tenant, TestManifest()).value()[0]; }
+};
+
+TEST_F(FloodTest, NobodysFloodTakesFromAReserveOnSsd) {
+  PutAs("reserve");
+  PutWritten(1, 4);
+  PutAs("default");
+  for (uint64_t number = 1; number <= 80; ++number) {
+    ASSERT_EQ(Put(number, 0, {.priority = 90}), PutOutcome::kStored);
+    ASSERT_TRUE(AllWritten());
+    ASSERT_LE(store.blocks().stats().ssd_bytes, kRoom * kRecordBytes);
+  }
+  EXPECT_EQ(store.TenantSamples()[2].ssd_used_bytes, 4 * kRecordBytes);
+  PutAs("reserve");
+  EXPECT_EQ(Resident(1, 4), 4u);
+  EXPECT_TRUE(OnSsdAlone(1));
+  EXPECT_EQ(store.migrate()->stats().no_room, 0u);
+}
+
+TEST_F(FloodTest, ADiskThatShrinksTakesReservesLast) {
+  PutAs("reserve");
+  PutWritten(1, 4);
+  PutAs("default");
+  PutWritten(1, 10);
+  const uint64_t held = store.blocks().stats().ssd_bytes;
+  EXPECT_TRUE(store.blocks().MakeRoomOnSsd(0, held - 2 * kRecordBytes, {}));
+  EXPECT_EQ(store.TenantSamples()[2].ssd_used_bytes, 4 * kRecordBytes);
+  EXPECT_FALSE(store.blocks().MakeRoomOnSsd(0, 0, {}));
+  EXPECT_EQ(store.TenantSamples()[2].ssd_used_bytes, 4 * kRecordBytes);
+  EXPECT_TRUE(store.blocks().MakeRoomOnSsd(0, 0, {.wanted_now = true, .of_disk = true}));
+  EXPECT_EQ(store.TenantSamples()[2].ssd_used_bytes, 0u);
 }
 
 using BlockStoreTiersTest = TiersTest;
@@ -172,7 +251,7 @@ TEST_F(BlockStoreTiersTest, LeasedBlocksStayOnSsdToo) {
   const LookupAnswer answer = Look(1, 2 * kBlocks, /*lease_ms=*/10'000);
   ASSERT_EQ(answer.blocks.size(), 2 * kBlocks);
   EXPECT_EQ(store.blocks().Evict(*space, {}).evicted, 0u);
-  EXPECT_FALSE(store.blocks().MakeRoomOnSsd(1 << 20, 1 << 20, kPriorityMax, false));
+  EXPECT_FALSE(store.blocks().MakeRoomOnSsd(1 << 20, 1 << 20, {}));
   EXPECT_EQ(Resident(1, 2 * kBlocks), 2 * kBlocks);
 }
 

@@ -83,7 +83,7 @@ struct Crossing {
 Crossing Cross(const Hosts& hosts, uint64_t block_bytes, int blocks) {
   const std::string bytes = std::to_string(block_bytes), count = std::to_string(blocks);
   ChildProcess server({"/usr/sbin/ip", "netns", "exec", hosts.server, UCX_HOST_PATH, "serve",
-                       "10.213.0.1:7742", "lds", bytes, count});
+                       "10.213.0.1:0", "lds", bytes, count});
   const std::string address = server.ReadLine(20s).value_or("");
   if (address.empty()) return {};
   ChildProcess client({"/usr/sbin/ip", "netns", "exec", hosts.client, UCX_HOST_PATH, "fetch",

@@ -7,6 +7,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
 
 #include "client/plane.h"
@@ -27,6 +28,9 @@ constexpr size_t kBatchBlocksMax = 16'384;
 // While so much of a call is still to come the server may run ahead, which costs no time (the check is faster
 // than the copy) and spares the CPU the spinning.
 constexpr uint64_t kRunAheadBytes = 3 << 20;
+// Fewer are taken by the thread that receives and the server's that sends, when both are here: then the first verifies
+// as well, what it has in its cache, in place of a third thread that would take turns with them.
+constexpr unsigned kCoresToOverlap = 3;
 
 // One block of the batch that is under way.
 struct Arriving {
@@ -182,7 +186,8 @@ void WindowGet::Send() {
     *request_.mutable_lease_ttl() = DurationToWire(work_->lease_ttl);
   }
   // Told of layers, the caller may take its time, which is not the receiving thread's.
-  const bool on_arrival = !open_.window->server_tells() && !work_->options.on_layers;
+  const bool on_arrival = !open_.window->server_tells() && !work_->options.on_layers &&
+                          std::thread::hardware_concurrency() < kCoresToOverlap;
   const bool overlaps = work_->helper != nullptr && !on_arrival;
   ClientWindow::Arrived arrived;
   if (on_arrival) {

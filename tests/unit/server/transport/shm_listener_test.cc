@@ -183,12 +183,18 @@ TEST_F(ShmListenerTest, WaitsIdleWhenTheProcessIsOutOfDescriptors) {
   const int next = ::dup(socket);
   ::close(next);
   const rlimit none{static_cast<rlim_t>(next), before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
-  EXPECT_TRUE(ConnectTo(socket, listener_->name()));
+  const std::string name(listener_->name());
+  // No member of the test in between: UBSan looks at one through a pipe, and takes it for another type without.
+  const int lowered = ::setrlimit(RLIMIT_NOFILE, &none);
+  const bool connected = ConnectTo(socket, name);
   const std::clock_t cpu = std::clock();
   std::this_thread::sleep_for(std::chrono::milliseconds(500));
-  EXPECT_LT(std::clock() - cpu, CLOCKS_PER_SEC / 5);
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  const std::clock_t used = std::clock() - cpu;
+  const int restored = ::setrlimit(RLIMIT_NOFILE, &before);
+  ASSERT_EQ(lowered, 0);
+  ASSERT_EQ(restored, 0);
+  EXPECT_TRUE(connected);
+  EXPECT_LT(used, CLOCKS_PER_SEC / 5);
   ASSERT_TRUE(Send(socket, HelloOf(kBytes), {memory.fd()}));
   const auto reply = Reply(socket);  // it was kept meanwhile
   EXPECT_TRUE(reply && reply->code == 0);

@@ -151,7 +151,8 @@ struct GetOptions : CallOptions {
   bool keep_frame_header = false;  // fill GetResult::frame_header
   // Called, in order, whenever more layers of a block stand verified in its destination: block's position
   // in the call, layers ready from the first on. On a library thread, or on the caller's within a synchronous
-  // Get; it must not block. A block that turns out damaged is told again from 0 when it is fetched again.
+  // Get; it must not block. A block that turns out damaged is told again from 0 when it is fetched again. Through a
+  // window only a synchronous Get has a thread that can tell before the answer; GetAsync tells with it.
   std::function<void(size_t block, uint32_t layers_ready)> on_layers;
 };
 

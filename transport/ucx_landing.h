@@ -23,14 +23,17 @@ class UcxLanding {
 
   // kUcxPieceBytes; null when the system has no more.
   std::byte* Take();
-  // Everything that was to come has come.
-  void GiveBack(std::byte* buffer) { free_.push_back(buffer); }
+  // Everything that was to come has come. Keeps the pages of kWarmMax buffers, whatever the number that was once in use.
+  void GiveBack(std::byte* buffer);
   // Something may still come. It stays what it is, without its pages.
   static void Abandon(std::byte* buffer);
 
  private:
+  // 32 MiB: eight connections at full rate.
+  static constexpr size_t kWarmMax = 32;
+
   std::vector<std::byte*> all_;
-  std::vector<std::byte*> free_;
+  std::vector<std::byte*> warm_, cold_;  // free; with their pages, and without
 };
 
 }  // namespace larder::transport

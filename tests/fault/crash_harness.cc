@@ -454,6 +454,10 @@ int main(int argc, char** argv) {
   options.planted_bug = ArgumentOf(argc, argv, "--planted-bug=").value_or("");
   options.ssd = NumberOf(argc, argv, "--ssd=", 1) != 0;
   options.hbm = ArgumentOf(argc, argv, "--hbm=").value_or(options.hbm);
+  if (options.hbm != "off" && options.hbm != "fake" && options.hbm != "cuda") {
+    std::fprintf(stderr, "--hbm=%s: expected off, fake or cuda\n", options.hbm.c_str());
+    return 2;
+  }
   options.server = ArgumentOf(argc, argv, "--server=").value_or(options.server);
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--prove") return Prove(options);

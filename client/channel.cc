@@ -174,7 +174,7 @@ void Channel::Close() {
   std::unique_lock lock(mutex_);
   closed_ = true;
   for (grpc::ClientContext* context : contexts_) context->TryCancel();
-  idle_.wait(lock, [this] { return running_ == 0; });
+  idle_.wait(lock, [this] { return running_ == 0 && contexts_.empty(); });
 }
 
 Channel::InFlight::InFlight(Channel& channel, grpc::ClientContext* context)
@@ -188,6 +188,7 @@ Channel::InFlight::~InFlight() {
   std::lock_guard lock(channel_.mutex_);
   channel_.contexts_.erase(
       std::find(channel_.contexts_.begin(), channel_.contexts_.end(), context_));
+  channel_.idle_.notify_all();
 }
 
 }  // namespace larder

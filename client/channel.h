@@ -48,7 +48,8 @@ class Channel : public std::enable_shared_from_this<Channel> {
   using Attempt = std::function<void(Report report)>;
   void Run(SystemTime deadline, Attempt attempt, Report done);
 
-  // Cancels what is in flight, refuses what comes, and waits until every `done` has been called.
+  // Cancels what is in flight, refuses what comes, and waits until every `done` has been called and every attempt
+  // has been answered.
   void Close();
 
   // Registers an attempt's context so that Close can cancel it.

@@ -37,13 +37,14 @@ class ClientWindow {
   // Whether the server tells the progress slots of a get while it writes; else the window does, as bytes arrive.
   virtual bool server_tells() const = 0;
 
-  // What has come of a block: its first bytes, and how long it is.
-  using Arrived = std::function<void(size_t position, uint64_t bytes, uint64_t frame_bytes)>;
+  // The next bytes of a block, in order, and how long it is. They are the window's: gone when it returns.
+  using Arrived =
+      std::function<void(size_t position, std::span<const std::byte> bytes, uint64_t frame_bytes)>;
   // A call over these spans, one per block, is about to be sent; returns the tag it carries. `slots`: the
   // server will write the spans, and these zeroed progress slots, one per span, tell how far each has come;
   // they must live until the call has ended. Empty: the server will read the spans. `arrived`, of a window whose
-  // server does not tell: called in place of telling, on the thread that has just received the bytes and has
-  // them in its cache; one call at a time, none after EndCall has returned true.
+  // server does not tell: called in place of writing the spans and telling, on the thread that has just received the
+  // bytes and has them in its cache; one call at a time, none after EndCall has returned true.
   virtual uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
                              Arrived arrived) = 0;
   // Waits for what a get was answered to have sent of each block, 0 for no hit. False when it has not come by

@@ -124,28 +124,29 @@ uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
       if (call->second.left && call->second.ended()) state->calls.erase(call);
     };
     ProgressSlot* const slot = slots.empty() ? nullptr : &slots[i];
-    const auto ended = [update, slot](UcxEnd end) {
+    const auto ended = [update, slot](UcxEnd) {
       if (slot != nullptr) Tell(*slot, slot->state.load() | ProgressSlot::kEnded);
-      update([end](State::Block& block) {
-        block.ended = true;
-        block.cut_off = end == UcxEnd::kPeerGone;
-      });
+      update([](State::Block& block) { block.ended = true; });
     };
-    const transport::UcxSpans part = {memory().subspan(spans[i].offset, spans[i].bytes)};
+    const std::span<std::byte> part = memory().subspan(spans[i].offset, spans[i].bytes);
     if (slot != nullptr) {
-      const auto progress = [update, slot, arrived, i](uint64_t bytes, uint64_t block_bytes) {
+      const auto arrive = [update, slot, arrived, part, i](uint64_t offset,
+                                                           std::span<const std::byte> bytes,
+                                                           uint64_t block_bytes) {
+        const uint64_t here = offset + bytes.size();
         if (arrived) {
           arrived(i, bytes, block_bytes);
         } else {
-          const auto units = static_cast<uint32_t>(bytes / ProgressSlot::kUnitBytes);
+          std::memcpy(part.data() + offset, bytes.data(), bytes.size());
+          const auto units = static_cast<uint32_t>(here / ProgressSlot::kUnitBytes);
           slot->frame_bytes.store(block_bytes, std::memory_order_relaxed);
           Tell(*slot, ProgressSlot::kBegun | units);
         }
-        update([bytes](State::Block& block) { block.arrived = bytes; });
+        update([here](State::Block& block) { block.arrived = here; });
       };
-      peer_->Expect(tag + i, part, progress, ended);
+      peer_->Expect(tag + i, part.size(), arrive, ended);
     } else {
-      peer_->Offer(tag + i, spans[i].offset, part, ended);
+      peer_->Offer(tag + i, spans[i].offset, {part}, ended);
     }
   }
   return tag;
@@ -176,12 +177,8 @@ bool UcxClientWindow::EndCall(uint64_t tag, bool /*answered*/) {
   for (size_t i = 0; i < blocks; ++i) peer_->Withdraw(tag + i);
   lock.lock();
   call.left = !state_->changed.wait_for(lock, kEndTimeout, [&] { return call.ended(); });
-  if (call.left) return false;
-  // UCX still writes what comes over a connection that it has closed (transport/ucx_landing.h).
-  const auto cut_off = [](const State::Block& block) { return block.cut_off; };
-  const bool untouched = std::ranges::none_of(call.blocks, cut_off);
-  state_->calls.erase(tag);
-  return untouched;
+  if (!call.left) state_->calls.erase(tag);
+  return !call.left;
 }
 
 void UcxClientWindow::Disconnect() {

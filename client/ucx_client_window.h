@@ -54,7 +54,6 @@ class UcxClientWindow final : public ClientWindow {
     struct Block {
       uint64_t arrived = 0;
       bool ended = false;
-      bool cut_off = false;  // ended with the connection
     };
     struct Call {
       std::vector<Block> blocks;

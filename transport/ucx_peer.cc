@@ -1,6 +1,7 @@
 #include "transport/ucx_peer.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "transport/ucx_transfer_internal.h"
@@ -16,10 +17,13 @@ uint64_t Bytes(const UcxSpans& spans) {
 
 }  // namespace
 
+UcxPeer::UcxPeer(ucp_ep_h endpoint, std::shared_ptr<UcxMailbox> mailbox, const Limits& limits)
+    : endpoint_(endpoint), mailbox_(std::move(mailbox)), limits_(limits) {}
+
 UcxPeer::~UcxPeer() = default;
 
 bool UcxPeer::Add(const TransferPtr& transfer, bool has_tag) {
-  transfer->bytes = Bytes(transfer->spans);
+  if (transfer->kind != Kind::kExpect) transfer->bytes = Bytes(transfer->spans);
   std::lock_guard lock(mutex_);
   if (gone_) return false;
   transfer->number = ++number_;
@@ -56,14 +60,18 @@ void UcxPeer::Push(uint64_t tag, UcxSpans source, UcxTime deadline, Done done) {
       Transfer{Kind::kPush, tag, std::move(source), std::move(done), deadline, {}}));
 }
 
-void UcxPeer::Pull(uint64_t tag, uint64_t offset, UcxSpans target, UcxTime deadline, Done done) {
-  Run(std::make_shared<Transfer>(
-      Transfer{Kind::kPull, tag, std::move(target), std::move(done), deadline, {}, offset}));
+void UcxPeer::Pull(uint64_t tag, uint64_t offset, UcxSpans target, UcxTime deadline, Landed landed,
+                   Done done) {
+  const auto transfer = std::make_shared<Transfer>(
+      Transfer{Kind::kPull, tag, std::move(target), std::move(done), deadline, {}, offset});
+  transfer->landed = std::move(landed);
+  Run(transfer);
 }
 
-void UcxPeer::Expect(uint64_t tag, UcxSpans target, Progress progress, Done done) {
-  const auto transfer = std::make_shared<Transfer>(Transfer{
-      Kind::kExpect, tag, std::move(target), std::move(done), UcxTime::max(), std::move(progress)});
+void UcxPeer::Expect(uint64_t tag, uint64_t bytes_max, Arrive arrive, Done done) {
+  const auto transfer = std::make_shared<Transfer>(
+      Transfer{Kind::kExpect, tag, {}, std::move(done), UcxTime::max(), std::move(arrive)});
+  transfer->bytes = bytes_max;
   if (!Add(transfer, true)) transfer->done(UcxEnd::kPeerGone);
 }
 
@@ -109,6 +117,12 @@ UcxPeer::Ended UcxPeer::EndLocked(TransferPtr transfer, UcxEnd end) {
   const auto found = tags_.find(transfer->tag);
   if (found != tags_.end() && found->second == transfer) tags_.erase(found);
   std::erase(waiting_, transfer);
+  for (const auto& piece : queued_) {
+    if (piece->transfer != transfer) continue;
+    --transfer->under_way;
+    bytes_under_way_ -= piece->bytes;
+  }
+  std::erase_if(queued_, [&](const auto& piece) { return piece->transfer == transfer; });
   // What was asked for and is not answered touches nothing: its answer will find no transfer.
   for (const auto& [offset, bytes] : transfer->asked) bytes_under_way_ -= bytes;
   transfer->asked.clear();
@@ -135,14 +149,15 @@ void UcxPeer::Pump() {
     uint64_t bytes = 0;
     {
       std::lock_guard lock(mutex_);
-      if (waiting_.empty() || bytes_under_way_ >= limits_.bytes_max) return;
+      if (waiting_.empty() || bytes_under_way_ >= limits_.bytes_max) break;
       transfer = waiting_.front();
       offset = transfer->begun;
-      bytes = std::min(kUcxPieceBytes, transfer->bytes - offset);
+      const bool pull = transfer->kind == Kind::kPull;
+      bytes = std::min(pull ? kUcxPullBytes : kUcxMessageBytes, transfer->bytes - offset);
       transfer->begun += bytes;
       if (transfer->begun == transfer->bytes) waiting_.pop_front();
       BeginBytes(bytes);
-      if (transfer->kind == Kind::kPull) {
+      if (pull) {
         transfer->asked[offset] = bytes;
       } else {
         ++transfer->under_way;
@@ -150,6 +165,7 @@ void UcxPeer::Pump() {
     }
     BeginPiece(transfer, offset, bytes);
   }
+  SendQueued();
 }
 
 void UcxPeer::Tick(UcxTime now) {
@@ -191,17 +207,15 @@ bool UcxPeer::IsGone() {
     ucp_request_free(close_request_);
     close_request_ = nullptr;
   }
-  // What is still to come comes here, and finds nobody's memory (ucx_landing.h).
-  for (std::byte* const buffer : landing_here_) UcxLanding::Abandon(buffer);
   std::vector<Ended> ended;
   {
     std::lock_guard lock(mutex_);
     gone_ = true;
     waiting_.clear();
+    queued_.clear();
     tags_.clear();
     while (!transfers_.empty()) {
-      // The endpoint is destroyed, so nothing reads their memory, whether UCX has told so or not; nor writes
-      // it: pulls land elsewhere, and a client's window stays as long as its worker.
+      // The endpoint is destroyed, so nothing reads their memory, whether UCX has told so or not.
       const TransferPtr transfer = transfers_.begin()->second;
       if (!transfer->end.has_value()) transfer->end = UcxEnd::kPeerGone;
       ended.push_back(FinishLocked(transfer));
@@ -209,6 +223,12 @@ bool UcxPeer::IsGone() {
   }
   for (const Ended& each : ended) each.Tell();
   return true;
+}
+
+UcxPeer::Arrive ArriveIn(std::span<std::byte> target) {
+  return [target](uint64_t offset, std::span<const std::byte> bytes, uint64_t) {
+    std::memcpy(target.data() + offset, bytes.data(), bytes.size());
+  };
 }
 
 }  // namespace larder::transport

@@ -2,15 +2,17 @@
 //
 //   server  Push  sends a block to the client, which expects it under a tag
 //           Pull  asks for a block that the client offers under a tag, piece by piece
-//   client  Expect, Offer  name memory for a tag; Withdraw takes it back
+//   client  Expect  takes the bytes of a block under a tag; Offer names memory for one; Withdraw takes it back
 //
-// Every transfer ends exactly once, by calling its Done after the last moment at which UCX may touch its
-// memory:
+// Bytes arrive in memory of UCX and are copied from there on the worker's thread, so nobody but that thread ever writes
+// what a transfer names, and what comes late finds no transfer and is dropped.
+//
+// Every transfer ends exactly once, by calling its Done after the last moment at which its memory may be touched:
 //   kDone          all bytes have moved (Push: and the receiver has them, or UCX has copied them)
 //   kOverDeadline  the deadline passed, or Withdraw came before all bytes
 //   kPeerGone      the connection ended: closed, broken, or the other side is dead
 //   kFailed        the other side offers no such bytes
-// UCX can not call back what it has begun. So at a deadline no further piece begins, those under way get
+// UCX can not call back what it has begun to send. So at a deadline no further piece begins, those under way get
 // kUcxGrace, and after that the whole connection is closed by force: its other transfers end with kPeerGone.
 // A deadline is therefore kept within kUcxGrace plus a tick of the worker. A connection on which nothing moves for
 // `stall` though bytes are under way is closed, too: the other side's kernel may answer for a process that is
@@ -18,7 +20,7 @@
 //
 // At most `bytes_max` bytes of one peer are under way; a worker serves its peers piece by piece, in turn.
 //
-// Made by UcxWorker. Public methods are thread-safe; Done and Progress run on the worker's thread (or, when
+// Made by UcxWorker. Public methods are thread-safe; Done and Arrive run on the worker's thread (or, when
 // nothing was under way, on the caller's) and must be quick. Keeps itself alive while a transfer runs.
 #pragma once
 
@@ -32,11 +34,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <span>
 #include <vector>
 
-#include "transport/ucx_landing.h"
 #include "transport/ucx_mailbox.h"
 #include "transport/ucx_messages.h"
 
@@ -52,36 +52,35 @@ inline constexpr auto kUcxGrace = std::chrono::milliseconds(50);
 class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
  public:
   using Done = std::function<void(UcxEnd)>;
-  // Bytes that have arrived without a gap from the block's start, and the bytes of the block.
-  using Progress = std::function<void(uint64_t bytes, uint64_t block_bytes)>;
+  // The next bytes of a block, from its start on in order, and how long the block is. They are UCX's: gone when it returns.
+  using Arrive =
+      std::function<void(uint64_t offset, std::span<const std::byte> bytes, uint64_t block_bytes)>;
 
   struct Limits {
     // Bytes of one connection that are under way at most: its share of the link.
-    uint64_t bytes_max = 4 * kUcxPieceBytes;
+    uint64_t bytes_max = 8 * kUcxMessageBytes;
     // As long as a stream of gRPC may bring nothing.
     std::chrono::milliseconds stall{10'000};
   };
 
   // `endpoint` is the peer's from now on. `gone` runs once, on the worker's thread, when it is destroyed.
-  UcxPeer(ucp_worker_h worker, ucp_ep_h endpoint, std::shared_ptr<UcxMailbox> mailbox,
-          std::shared_ptr<UcxLanding> landing, const Limits& limits)
-      : worker_(worker),
-        endpoint_(endpoint),
-        mailbox_(std::move(mailbox)),
-        landing_(std::move(landing)),
-        limits_(limits) {}
+  UcxPeer(ucp_ep_h endpoint, std::shared_ptr<UcxMailbox> mailbox,
+          const Limits& limits);
   ~UcxPeer();
   UcxPeer(const UcxPeer&) = delete;
   UcxPeer& operator=(const UcxPeer&) = delete;
 
   void Push(uint64_t tag, UcxSpans source, UcxTime deadline, Done done);
-  // The target's bytes of the block begin at `offset`, as the client counts (Offer).
-  void Pull(uint64_t tag, uint64_t offset, UcxSpans target, UcxTime deadline, Done done);
+  // The target's bytes of the block begin at `offset`, as the client counts (Offer). `landed` may be null; it is told of
+  // the bytes in the target, in order and in pieces that are still in a cache of the worker's core.
+  using Landed = std::function<void(std::span<const std::byte> bytes)>;
+  void Pull(uint64_t tag, uint64_t offset, UcxSpans target, UcxTime deadline, Landed landed,
+            Done done);
 
-  // The spans stay untouched by others until `done`. A tag must not be in use.
-  void Expect(uint64_t tag, UcxSpans target, Progress progress, Done done);
-  // As Expect, for bytes that are only read. The first of them is the one at `offset` for a Pull. Ends with
-  // Withdraw (then kDone) or with the connection.
+  // A block of at most `bytes_max` bytes. A tag must not be in use.
+  void Expect(uint64_t tag, uint64_t bytes_max, Arrive arrive, Done done);
+  // The spans stay unchanged until `done`. The first byte is the one at `offset` for a Pull. Ends with Withdraw (then
+  // kDone) or with the connection.
   void Offer(uint64_t tag, uint64_t offset, UcxSpans source, Done done);
   // Ends what is expected or offered under the tag: at once, or for what is expected at `until` when all of it
   // has not arrived before. No-op for an unknown tag.
@@ -99,9 +98,9 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   bool IsGone();
   // Sends a message without bytes. `head` is copied.
   void SendHead(unsigned message, const void* head, size_t bytes);
-  // Messages that have arrived. `bytes` is UCX's descriptor when `rendezvous`, else the bytes themselves.
-  ucs_status_t OnPush(const UcxPush& head, void* bytes, size_t length, bool rendezvous);
-  ucs_status_t OnAnswer(const UcxAnswer& head, void* bytes, size_t length, bool rendezvous);
+  // Messages that have arrived.
+  void OnPush(const UcxPush& head, std::span<const std::byte> bytes);
+  void OnAnswer(const UcxAnswer& head, std::span<const std::byte> bytes);
   void OnPull(const UcxPull& head);
 
  private:
@@ -121,40 +120,44 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   // Registers it; false when the connection is gone.
   bool Add(const TransferPtr& transfer, bool has_tag);
   void Run(const TransferPtr& transfer);
-  // Under the lock.
+  // Both under the lock.
   void BeginBytes(uint64_t bytes);
+  bool QueueAnswers(const TransferPtr& offer, const UcxPull& head);
   // Begins what the bound allows.
   void Pump();
   void BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes);
-  void Send(std::unique_ptr<Piece> piece, unsigned message, size_t head_bytes);
-  ucs_status_t Receive(std::unique_ptr<Piece> piece, void* bytes, bool rendezvous);
-  // Copies what has landed to its transfer's memory, if that is still there.
-  void TakeLanded(const Piece& piece, ucs_status_t status);
-  void OnPieceEnd(const Piece& piece, ucs_status_t status);
-  uint64_t Moved(const Piece& piece, ucs_status_t status);
+  // Sends the queued ones, one after the other: of several that it holds UCX may send a later one first.
+  void SendQueued();
+  // Whether it is sent; else UCX tells.
+  bool Send(std::unique_ptr<Piece> piece);
+  void OnSent(const Piece& piece, ucs_status_t status);
+  // Of a message that `under_way` counts.
+  void OnPieceEnd(const TransferPtr& transfer, uint64_t bytes, ucs_status_t status);
   // Ends it with `end`, now or when its pieces have ended. By value: the maps let go of it.
   Ended EndLocked(TransferPtr transfer, UcxEnd end);
   Ended FinishLocked(TransferPtr transfer);
 
-  const ucp_worker_h worker_;
   const ucp_ep_h endpoint_;
   const std::shared_ptr<UcxMailbox> mailbox_;
-  const std::shared_ptr<UcxLanding> landing_;
   const Limits limits_;
 
   std::mutex mutex_;                           // of the following and of every transfer's state
   std::map<uint64_t, TransferPtr> transfers_;  // all, by number
   std::map<uint64_t, TransferPtr> tags_;       // expected and offered ones that are not ending
   std::deque<TransferPtr> waiting_;            // pushes and pulls with pieces that have not begun
+  std::deque<std::unique_ptr<Piece>> queued_;  // with bytes, to be sent in this order
   uint64_t bytes_under_way_ = 0;
   uint64_t number_ = 0;
   bool gone_ = false;
 
   // Confined to the worker's thread.
-  std::set<std::byte*> landing_here_;  // buffers of pieces that UCX has not ended
+  bool sending_ = false;  // UCX has a queued one, or SendQueued runs
   bool closing_ = false;
   UcxTime moved_at_;  // when a piece began after none was under way, or ended
   ucs_status_ptr_t close_request_ = nullptr;
 };
+
+// Copies what arrives to `target`, which must stay until the transfer has ended.
+UcxPeer::Arrive ArriveIn(std::span<std::byte> target);
 
 }  // namespace larder::transport

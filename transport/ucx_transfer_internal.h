@@ -1,4 +1,4 @@
-// Inside of UcxPeer: a transfer, and one message of it.
+// Inside of UcxPeer: a transfer, and one message that is sent for it.
 #pragma once
 
 #include <map>
@@ -14,33 +14,32 @@ struct UcxPeer::Transfer {
   UcxSpans spans;
   Done done;
   UcxTime deadline = UcxTime::max();
-  Progress progress;
+  Arrive arrive;
   uint64_t offset = 0;  // pull, offer: of the spans' first byte
+  Landed landed = nullptr;
 
   uint64_t number = 0;
-  uint64_t bytes = 0;        // of the spans
+  uint64_t bytes = 0;        // of the spans; expected: at most
   uint64_t block_bytes = 0;  // expected: told by the first piece
   uint64_t begun = 0;        // push, pull: the first bytes whose pieces have begun
   uint64_t moved = 0;
-  uint64_t prefix = 0;                   // moved without a gap from the start
-  std::map<uint64_t, uint64_t> islands;  // moved beyond that: offset and bytes
-  std::map<uint64_t, uint64_t> asked;    // pull: pieces that are not answered yet
-  int under_way = 0;                     // pieces that UCX may touch
-  bool timed = false;                    // counted in UcxMailbox::timed
+  std::map<uint64_t, uint64_t> asked;  // pull: what is not answered yet, offset and bytes
+  int under_way = 0;                   // messages that touch its memory
+  bool timed = false;                  // counted in UcxMailbox::timed
   bool finished = false;
   std::optional<UcxEnd> end;
 
   bool complete() const { return moved == (kind == Kind::kExpect ? block_bytes : bytes); }
 };
 
-// One message on its way, in either direction: alive until UCX has ended with it.
+// A message that is being sent: alive until UCX has ended with it.
 struct UcxPeer::Piece {
-  std::shared_ptr<UcxPeer> peer;
+  unsigned message;
+  size_t head_bytes;
   TransferPtr transfer;  // null for a message without bytes
-  uint64_t offset = 0;
   uint64_t bytes = 0;
   std::vector<ucp_dt_iov_t> parts;
-  std::byte* landing = nullptr;  // of a pull by rendezvous: where the bytes arrive first
+  std::shared_ptr<UcxPeer> peer;  // from the moment UCX has it
   union {
     UcxHello hello;
     UcxPush push;

@@ -17,6 +17,9 @@ namespace larder::transport {
 namespace {
 
 constexpr int kEventsMax = 4;
+// So long the thread looks for more before it sleeps. To be woken costs it and the thread on the other side more, for
+// every piece of a block that is on its way: 4.4 beside 3.7 GB/s, 0.41 beside 0.45 CPU seconds per GB.
+constexpr auto kLinger = std::chrono::microseconds(20);
 // Progress calls between two looks at the mailbox and the clock.
 constexpr int kProgressMax = 64;
 
@@ -34,14 +37,22 @@ bool SurvivesBrokenTcp() {
   return major > 1 || minor >= 22;
 }
 
-// With error handling UCX would copy large messages at both ends; told to, it writes them where they belong.
-Fields WithoutCopies() { return {{"RNDV_SCHEME", "put_zcopy"}}; }
+// A message arrives in one buffer of UCX, whole, with UCX's headers and ours. A connection at work has one.
+constexpr uint64_t kSegmentBytes = kUcxMessageBytes + (8 << 10);
 
-// Neither puts (1.13 aborts when one is acknowledged to a peer that is gone) nor sends without a copy (the same,
-// once in about a thousand kills). Segments of this size make up for some of it; a connection at work takes 1 to
-// 2 MiB each way.
+// What is shorter UCX copies faster than it sends it from where it is.
+Fields WithoutCopies() {
+  return {{"TCP_RX_SEG_SIZE", absl::StrCat(kSegmentBytes)}, {"ZCOPY_THRESH", "4k"}};
+}
+
+// 1.13 aborts once in about a thousand kills when it sends without a copy, or when a put is acknowledged to a peer that
+// is gone. It knows its transports' fields without their prefix.
 Fields WithCopies() {
-  return {{"PUT_ENABLE", "n"}, {"ZCOPY_THRESH", "inf"}, {"TX_SEG_SIZE", "1m"}, {"RX_SEG_SIZE", "1m"}};
+  const std::string segment = absl::StrCat(kSegmentBytes);
+  return {{"RX_SEG_SIZE", segment},
+          {"TX_SEG_SIZE", segment},
+          {"ZCOPY_THRESH", "inf"},
+          {"PUT_ENABLE", "n"}};
 }
 
 absl::StatusOr<sockaddr_in> ParseAddress(const std::string& text) {
@@ -93,14 +104,18 @@ absl::Status UcxWorker::OpenContext() {
   Fields fields = {
       {"TLS", options_.transports},
       {"NET_DEVICES", options_.devices},
+      {"RNDV_THRESH", "inf"},  // no message of ours names memory to the other side
       {"KEEPALIVE_INTERVAL", absl::StrCat(options_.keepalive.count(), "ms")},
   };
   if (options_.transports.find("tcp") != std::string::npos) {
     const Fields tcp = SurvivesBrokenTcp() ? WithoutCopies() : WithCopies();
     fields.insert(fields.end(), tcp.begin(), tcp.end());
   }
+  std::string failed = "context";
   for (const auto& [name, value] : fields) {
-    if (status == UCS_OK) status = ucp_config_modify(config, name.c_str(), value.c_str());
+    if (status != UCS_OK) break;
+    status = ucp_config_modify(config, name.c_str(), value.c_str());
+    if (status != UCS_OK) failed = absl::StrCat("field ", name);
   }
   if (status == UCS_OK) {
     ucp_params_t params{};
@@ -109,7 +124,7 @@ absl::Status UcxWorker::OpenContext() {
     status = ucp_init(&params, config, &context_);
   }
   ucp_config_release(config);
-  if (status != UCS_OK) return Broken("context", status);
+  if (status != UCS_OK) return Broken(failed.c_str(), status);
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
   params.thread_mode = UCS_THREAD_MODE_SINGLE;
@@ -158,46 +173,41 @@ absl::Status UcxWorker::Listen() {
   return absl::OkStatus();
 }
 
-// What UCX calls for a message that begins with a Head: handle(worker, endpoint, head, body), if it is one.
+// What UCX calls for a message that begins with a Head: handle(worker, endpoint, head, bytes behind it), if it is one.
 // `Handle` is a lambda without captures.
 template <typename Head, typename Handle>
 ucp_am_recv_callback_t UcxWorker::On(Handle) {
   return [](void* worker, const void* head, size_t head_bytes, void* bytes, size_t length,
             const ucp_am_recv_param_t* param) -> ucs_status_t {
-    if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) == 0 || head_bytes != sizeof(Head)) {
+    const bool whole = (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) == 0;
+    if ((param->recv_attr & UCP_AM_RECV_ATTR_FIELD_REPLY_EP) == 0 || !whole ||
+        head_bytes != sizeof(Head)) {
       return UCS_OK;
     }
     Head message;
     std::memcpy(&message, head, sizeof(message));
-    const Body body{bytes, length, (param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) != 0};
-    return Handle{}(*static_cast<UcxWorker*>(worker), param->reply_ep, message, body);
+    const std::span body(static_cast<const std::byte*>(bytes), length);
+    Handle{}(*static_cast<UcxWorker*>(worker), param->reply_ep, message, body);
+    return UCS_OK;  // the bytes are UCX's again
   };
 }
 
 void UcxWorker::SetHandlers() {
   const std::pair<unsigned, ucp_am_recv_callback_t> handlers[] = {
-      {kUcxHello, On<UcxHello>([](UcxWorker& self, ucp_ep_h from, auto& hello, auto&) {
+      {kUcxHello, On<UcxHello>([](UcxWorker& self, ucp_ep_h from, auto& hello, auto) {
          self.OnHello(from, hello);
-         return UCS_OK;
        })},
-      {kUcxWelcome, On<UcxWelcome>([](UcxWorker& self, ucp_ep_h from, auto& welcome, auto&) {
+      {kUcxWelcome, On<UcxWelcome>([](UcxWorker& self, ucp_ep_h from, auto& welcome, auto) {
          self.OnWelcome(from, welcome);
-         return UCS_OK;
        })},
-      {kUcxPush, On<UcxPush>([](UcxWorker& self, ucp_ep_h from, auto& push, auto& body) {
-         UcxPeer* const peer = self.PeerOf(from);
-         if (peer == nullptr) return UCS_OK;
-         return peer->OnPush(push, body.bytes, body.length, body.rendezvous);
+      {kUcxPush, On<UcxPush>([](UcxWorker& self, ucp_ep_h from, auto& push, auto bytes) {
+         if (UcxPeer* const peer = self.PeerOf(from)) peer->OnPush(push, bytes);
        })},
-      {kUcxPull, On<UcxPull>([](UcxWorker& self, ucp_ep_h from, auto& pull, auto&) {
-         UcxPeer* const peer = self.PeerOf(from);
-         if (peer != nullptr) peer->OnPull(pull);
-         return UCS_OK;
+      {kUcxPull, On<UcxPull>([](UcxWorker& self, ucp_ep_h from, auto& pull, auto) {
+         if (UcxPeer* const peer = self.PeerOf(from)) peer->OnPull(pull);
        })},
-      {kUcxAnswer, On<UcxAnswer>([](UcxWorker& self, ucp_ep_h from, auto& answer, auto& body) {
-         UcxPeer* const peer = self.PeerOf(from);
-         if (peer == nullptr) return UCS_OK;
-         return peer->OnAnswer(answer, body.bytes, body.length, body.rendezvous);
+      {kUcxAnswer, On<UcxAnswer>([](UcxWorker& self, ucp_ep_h from, auto& answer, auto bytes) {
+         if (UcxPeer* const peer = self.PeerOf(from)) peer->OnAnswer(answer, bytes);
        })},
   };
   for (const auto& [id, handle] : handlers) {
@@ -215,11 +225,12 @@ void UcxWorker::Run() {
   epoll_event events[kEventsMax];
   UcxTime next_tick{};
   bool stopping = false;
+  UcxTime worked_at{};
   while (true) {
-    mailbox_->Run();
-    for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) > 0; ++i) {
-    }
+    bool worked = mailbox_->Run();
+    for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) > 0; ++i) worked = true;
     const UcxTime now = std::chrono::steady_clock::now();
+    if (worked) worked_at = now;
     if (std::exchange(mailbox_->closes, false) || now >= next_tick || stop_ || !closing_.empty()) {
       Tick(now);
       next_tick = now + kTick;
@@ -231,6 +242,7 @@ void UcxWorker::Run() {
       continue;
     }
     if (stopping && connections_.empty() && closing_.empty()) break;
+    if (now - worked_at < kLinger) continue;
     if (ucp_worker_arm(worker_) != UCS_OK) continue;
     ::epoll_wait(epoll_, events, kEventsMax, SleepMs());
   }
@@ -254,7 +266,7 @@ absl::StatusOr<std::shared_ptr<UcxPeer>> UcxWorker::OpenPeer(ucp_ep_params_t par
   ucp_ep_h endpoint = nullptr;
   const ucs_status_t status = ucp_ep_create(worker_, &params, &endpoint);
   if (status != UCS_OK) return ServerUnreachable("ucx", ucs_status_string(status));
-  return std::make_shared<UcxPeer>(worker_, endpoint, mailbox_, landing_, options_.peer);
+  return std::make_shared<UcxPeer>(endpoint, mailbox_, options_.peer);
 }
 
 void UcxWorker::Accept(ucp_conn_request_h request) {

@@ -95,18 +95,11 @@ class UcxWorker {
   UcxPeer* PeerOf(ucp_ep_h endpoint);
   void Tick(UcxTime now);
 
-  // What follows a message's head: the bytes, or what they are fetched by.
-  struct Body {
-    void* bytes;
-    size_t length;
-    bool rendezvous;
-  };
   template <typename Head, typename Handle>
   static ucp_am_recv_callback_t On(Handle handle);
 
   const Options options_;
   const std::shared_ptr<UcxMailbox> mailbox_ = std::make_shared<UcxMailbox>();
-  const std::shared_ptr<UcxLanding> landing_ = std::make_shared<UcxLanding>();
   std::string address_;
   ucp_context_h context_ = nullptr;
   ucp_worker_h worker_ = nullptr;

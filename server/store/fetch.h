@@ -57,6 +57,8 @@ class FetchSession {
 
   // Blocks that Next has not been asked for yet.
   size_t left() const { return hashes_.size() - next_; }
+  // Whether Next takes time: it verifies what is in memory.
+  bool verifies() const { return options_.verify; }
 
   // Answers the next block; left() > 0. `ready` is called exactly once: on this thread before Next
   // returns when the block is in memory, later on an I/O thread otherwise. The session must live

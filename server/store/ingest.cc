@@ -114,7 +114,8 @@ ByteSpans IngestSession::Landing(uint64_t bytes_max) const {
 
 absl::Status IngestSession::Landed(uint32_t index, uint64_t bytes) {
   if (absl::Status status = Receive(index, bytes); !status.ok()) return status;
-  while (bytes > 0 && !arriving_->settled) {
+  const bool verified = arriving_->room && arriving_->room->verifier;
+  while (bytes > 0 && !arriving_->settled && !verified) {
     const auto target = arriving_->room->spans[arriving_->span].subspan(arriving_->span_used);
     const size_t step = std::min<uint64_t>({target.size(), bytes, kLandBytes});
     Verify(target.first(step));
@@ -233,8 +234,8 @@ bool IngestSession::FindParent() {
 bool IngestSession::MakeRoom() {
   if (arriving_->room) return true;
   std::string_view reason;
-  arriving_->room = TakeRoom(arriving_->frame_bytes, arriving_->encode,
-                             arriving_->retention.priority, &reason);
+  arriving_->room =
+      TakeRoom(arriving_->frame_bytes, arriving_->encode, arriving_->retention.priority, &reason);
   if (arriving_->room) return true;
   Settle(PutOutcome::kNoRoom, reason.empty() ? MessageOf(PutOutcome::kNoRoom) : reason);
   return false;
@@ -266,7 +267,9 @@ void IngestSession::Verify(std::span<const std::byte> landed) {
 void IngestSession::Complete() {
   ArrivingBlock& block = *arriving_;
   if (!block.settled) {
-    const FrameFault fault = block.verifier ? block.verifier->Finish() : FrameFault::kTooShort;
+    const auto& verifier =
+        block.room && block.room->verifier ? block.room->verifier : block.verifier;
+    const FrameFault fault = verifier ? verifier->Finish() : FrameFault::kTooShort;
     if (fault == FrameFault::kNone) block.encode ? Encode() : TryStreams();
     if (fault != FrameFault::kNone) {
       Settle(OutcomeOf(fault), FrameFaultText(fault));

@@ -40,7 +40,9 @@ struct IngestRoom {
   // A raw frame that is to be encoded lands here instead, and its encoded form in the slab.
   std::unique_ptr<std::byte[]> staging;
   ByteSpans spans;  // of the whole frame
-  PinSet parent;    // of a block that is not in its turn yet: not to be evicted for it
+  // Of a block that is not in its turn yet:
+  PinSet parent;                          // not to be evicted for it
+  std::optional<FrameVerifier> verifier;  // to be fed the payload as it lands
 };
 
 // The block that is arriving. Its fate may be settled before its last byte; then the rest is
@@ -102,7 +104,7 @@ class IngestSession {
   // Skip the rest.
   ByteSpans Landing(uint64_t bytes_max) const;
   // The first `bytes` bytes of Landing's spans have been written. They are verified here, after the last
-  // moment at which anybody else could touch them.
+  // moment at which anybody else could touch them, unless the room's verifier has seen them.
   absl::Status Landed(uint32_t index, uint64_t bytes);
   // Room for a later block of this batch, so that its payload may arrive before its turn comes: spans behind
   // its header region. nullopt when it can be told already that the block will not be stored, or when there is
@@ -110,8 +112,8 @@ class IngestSession {
   std::optional<IngestRoom> RoomAhead(std::span<const std::byte> header_region,
                                       uint64_t frame_bytes, const RetentionSpec& retention,
                                       std::span<const std::byte> previous);
-  // The begun block lands there, where its payload stands already: before the first byte of its header.
-  // Nobody writes there any more.
+  // The begun block lands there, where its payload stands already and was fed to its verifier: before the first byte of
+  // its header. Nobody writes there any more.
   void UseRoom(IngestRoom room) { arriving_->room = std::move(room); }
   // `bytes` bytes of a settled block's frame are not brought.
   absl::Status Skip(uint32_t index, uint64_t bytes);

@@ -73,7 +73,10 @@ std::optional<IngestRoom> IngestSession::RoomAhead(std::span<const std::byte> he
   }
   std::string_view reason;
   auto room = TakeRoom(frame_bytes, WouldEncode(frame), retention.priority, &reason);
-  if (room) room->parent = std::move(parent);
+  if (room) {
+    room->parent = std::move(parent);
+    room->verifier.emplace(frame);
+  }
   return room;
 }
 

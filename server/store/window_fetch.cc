@@ -27,15 +27,21 @@ void WindowFetch::Start(Done done) {
   uint64_t bytes = 0;
   for (const Target& target : request_.targets) bytes += std::min(target.bytes, kAtOnceBytes + 1);
   LARDER_CHECK(turns_.Wake());
-  if (bytes <= kAtOnceBytes) {
+  TakeTurn(bytes <= kAtOnceBytes);
+}
+
+void WindowFetch::Wake() {
+  if (turns_.Wake()) TakeTurn(false);
+}
+
+// Where no byte is copied or verified in a turn, a change of threads would cost more than it.
+void WindowFetch::TakeTurn(bool small) {
+  const bool quick = window_->transfers_max() > 1 && !session_->verifies();
+  if (small || quick) {
     Run();
   } else {
     parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
   }
-}
-
-void WindowFetch::Wake() {
-  if (turns_.Wake()) parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
 }
 
 void WindowFetch::Run() {

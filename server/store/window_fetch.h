@@ -81,6 +81,7 @@ class WindowFetch : public std::enable_shared_from_this<WindowFetch> {
         outcomes_(request_.targets.size()) {}
 
   void Wake();
+  void TakeTurn(bool small);
   void Run();
   bool Work();
   void Ask();

@@ -84,7 +84,9 @@ void WindowIngest::ReadAhead() {
     const auto ahead = std::make_shared<Ahead>(Ahead{index, block.payload_bytes, *std::move(room)});
     ahead_.push_back(ahead);
     ahead_bytes_ += ahead->bytes;
-    window_->Read(TransferOf(index), Behind(ahead->room.spans, block.frame_header.size()),
+    Transfer transfer = TransferOf(index);
+    transfer.landed = [ahead](auto bytes) { ahead->room.verifier->Update(bytes); };
+    window_->Read(transfer, Behind(ahead->room.spans, block.frame_header.size()),
                   [self = shared_from_this(), ahead](TransferEnd end) {
                     {
                       MutexLock lock(self->mutex_);

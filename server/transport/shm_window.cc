@@ -131,9 +131,14 @@ void ShmWindow::Write(const Transfer& transfer, const ByteSpans& source, Transfe
 }
 
 void ShmWindow::Read(const Transfer& transfer, const ByteSpans& target, TransferDone done) {
-  done(Move(transfer, target, [](std::byte* window, std::span<std::byte> step, uint64_t) {
-    CopyBlock(step.data(), window, step.size());
-  }));
+  const TransferEnd end =
+      Move(transfer, target, [](std::byte* window, std::span<std::byte> step, uint64_t) {
+        CopyBlock(step.data(), window, step.size());
+      });
+  if (end == TransferEnd::kDone && transfer.landed) {
+    for (const auto span : target) transfer.landed(span);
+  }
+  done(end);
 }
 
 void ShmWindow::Skip(const Transfer& transfer) {

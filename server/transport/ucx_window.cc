@@ -41,7 +41,7 @@ void UcxWindow::Read(const Transfer& transfer, const ByteSpans& target, Transfer
   const auto connection = peer();
   if (connection == nullptr) return done(TransferEnd::kPeerGone);
   connection->Pull(transfer.tag, transfer.offset, SpansOf(target), transfer.deadline,
-                   Translate(std::move(done)));
+                   transfer.landed, Translate(std::move(done)));
 }
 
 void UcxWindow::Close() {

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 
 #include "server/base/clock.h"
 #include "server/base/plane.h"
@@ -34,6 +35,9 @@ struct Transfer {
   // Shared memory: the block's progress slot, told as the bytes arrive. Absent: none.
   std::optional<uint64_t> progress_offset;
   TimePoint deadline;
+  // Read: told of the bytes that stand in the target, in order, the last of them before `done`. Where they arrive in
+  // pieces it is called for each, on a transport thread that has it in its cache. May be empty.
+  std::function<void(std::span<const std::byte>)> landed = nullptr;
 };
 
 class Window {

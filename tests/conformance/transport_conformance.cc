@@ -91,7 +91,7 @@ class UcxSubject final : public Subject {
       std::lock_guard lock(mutex_);
       arrivals_[tag] = arrived->get_future();
     }
-    peer_->Expect(tag, {std::span(memory_).subspan(offset, bytes)}, nullptr,
+    peer_->Expect(tag, bytes, transport::ArriveIn(std::span(memory_).subspan(offset, bytes)),
                   [arrived](transport::UcxEnd) { arrived->set_value(); });
   }
   void ReadyForRead(uint64_t tag, uint64_t offset, uint64_t bytes) override {

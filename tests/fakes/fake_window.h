@@ -38,8 +38,9 @@ class FakeWindow final : public Window {
   }
   void Read(const Transfer& transfer, const ByteSpans& target, TransferDone done) override {
     Begin(transfer.offset, target, std::move(done),
-          [](std::byte* window, std::span<std::byte> span) {
+          [landed = transfer.landed](std::byte* window, std::span<std::byte> span) {
             std::memcpy(span.data(), window, span.size());
+            if (landed) landed(span);
           });
   }
   void Skip(const Transfer&) override {}

@@ -47,9 +47,11 @@ class LossyWindow final : public Window {
     });
   }
   void Read(const Transfer& transfer, const ByteSpans& target, TransferDone done) override {
-    Begin(transfer, target, std::move(done), [](std::byte* window, std::span<std::byte> span) {
-      std::memcpy(span.data(), window, span.size());
-    });
+    Begin(transfer, target, std::move(done),
+          [landed = transfer.landed](std::byte* window, std::span<std::byte> span) {
+            std::memcpy(span.data(), window, span.size());
+            if (landed) landed(span);
+          });
   }
   void Skip(const Transfer&) override {}
   void Close() override {

@@ -68,7 +68,7 @@ int Serve(UcxWorker::Options options, const std::string& address, const Load& lo
   int good = 0;
   for (int i = 0; i < load.blocks; ++i) {
     if (pushed[i].get_future().get() != UcxEnd::kDone) continue;
-    peer->Pull(kPullTags + i, 0, {back[i]}, Deadline(), EndOf(pulled, i));
+    peer->Pull(kPullTags + i, 0, {back[i]}, Deadline(), nullptr, EndOf(pulled, i));
     if (pulled[i].get_future().get() == UcxEnd::kDone && back[i] == sources[i]) ++good;
   }
   std::printf("%d\n", good);
@@ -94,7 +94,7 @@ int Fetch(const UcxWorker::Options& options, const std::string& address, const L
     }
     // On the worker's thread: before any push can arrive.
     for (int i = 0; i < load.blocks; ++i) {
-      (*peer)->Expect(i, {memory[i]}, nullptr, EndOf(arrived, i));
+      (*peer)->Expect(i, memory[i].size(), ArriveIn(memory[i]), EndOf(arrived, i));
       (*peer)->Offer(kPullTags + i, 0, {offered[i]}, [](UcxEnd) {});
     }
     connected.set_value(*peer);

@@ -107,7 +107,7 @@ TEST_F(UcxPlaneTest, GetsArriveUnderTheirTags) {
   constexpr uint64_t kTag = 0x1234'5678'9abc'0000;
   std::vector<std::promise<UcxEnd>> ends(kBlocks);
   for (uint32_t i = 0; i < kBlocks; ++i) {
-    peer->Expect(kTag + i, {memory[i]}, nullptr,
+    peer->Expect(kTag + i, memory[i].size(), transport::ArriveIn(memory[i]),
                  [&ends, i](UcxEnd end) { ends[i].set_value(end); });
   }
   v1::GetToWindowResponse response;

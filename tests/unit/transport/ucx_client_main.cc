@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   const auto peer = connected.get_future().get();
   std::vector<std::vector<std::byte>> memory(2 * blocks, std::vector<std::byte>(block_bytes));
   for (int i = 0; i < blocks; ++i) {
-    peer->Expect(1 + i, {memory[i]}, nullptr, [](UcxEnd) {});
+    peer->Expect(1 + i, memory[i].size(), ArriveIn(memory[i]), [](UcxEnd) {});
     peer->Offer(1001 + i, 0, {memory[blocks + i]}, [](UcxEnd) {});
   }
   std::puts("ready");

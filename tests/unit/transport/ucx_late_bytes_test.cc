@@ -41,7 +41,7 @@ TEST(UcxLateBytesTest, FindNoMemoryOfATransferThatHasEnded) {
     std::vector<std::vector<std::byte>> targets(kBlocks, std::vector<std::byte>(kBlockBytes));
     std::vector<EndedTransfer> ended(kBlocks);
     for (int i = 0; i < kBlocks; ++i) {
-      peer->Pull(1001 + i, 0, SpansOf(targets[i], kBlockBytes), In(60ms), ended[i].Done());
+      peer->Pull(1001 + i, 0, SpansOf(targets[i], kBlockBytes), In(60ms), nullptr, ended[i].Done());
     }
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 12'000));
     client.Signal(SIGSTOP);

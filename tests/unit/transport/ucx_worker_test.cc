@@ -64,7 +64,8 @@ struct Load {
   void Begin(UcxPeer& peer, std::chrono::milliseconds time) {
     for (int i = 0; i < kBlocks; ++i) {
       peer.Push(1 + i, SpansOf(source, kBlockBytes), In(time), ended[i].Done());
-      peer.Pull(1001 + i, 0, SpansOf(targets[i], kBlockBytes), In(time), ended[kBlocks + i].Done());
+      peer.Pull(1001 + i, 0, SpansOf(targets[i], kBlockBytes), In(time), nullptr,
+                ended[kBlocks + i].Done());
     }
   }
   int Count(UcxEnd end) {
@@ -136,13 +137,13 @@ TEST(UcxWorkerTest, APassedDeadlineLeavesAHealthyConnection) {
   ASSERT_TRUE(pair.Connect().ok());
   std::vector<std::byte> source = PatternBytes(32 << 20, 1), target(32 << 20);
   EndedTransfer arrived, sent;
-  pair.client->Expect(1, SpansOf(target, target.size()), nullptr, arrived.Done());
+  pair.client->Expect(1, target.size(), ArriveIn(target), arrived.Done());
   pair.server->Push(1, SpansOf(source, source.size()), In(0ms), sent.Done());
   EXPECT_NE(sent.Wait(), UcxEnd::kPeerGone);
   pair.client->Withdraw(1);
   EXPECT_NE(arrived.Wait(), UcxEnd::kPeerGone);
   EndedTransfer second_arrived, second_sent;
-  pair.client->Expect(2, SpansOf(target, target.size()), nullptr, second_arrived.Done());
+  pair.client->Expect(2, target.size(), ArriveIn(target), second_arrived.Done());
   pair.server->Push(2, SpansOf(source, source.size()), In(20s), second_sent.Done());
   EXPECT_EQ(second_sent.Wait(), UcxEnd::kDone);
   EXPECT_EQ(second_arrived.Wait(), UcxEnd::kDone);

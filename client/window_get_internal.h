@@ -1,0 +1,103 @@
+// One attempt of a get over a window. Internal to window_get*.cc.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "client/arriving_frame.h"
+#include "client/plane.h"
+#include "client/window_get.h"
+#include "larder/v1/window.pb.h"
+
+namespace larder {
+
+// One block of the batch that is under way.
+struct Arriving {
+  WindowSpan span;
+  ArrivingFrame frame;
+};
+
+// One attempt. Two threads meet in it: the one that waits for the call (the helper), which receives blocks or sees them
+// received, and the answer's. Whoever is through last goes on alone; a helper that has seen every block whole does not
+// wait for an answer, which could tell it nothing, and goes on at once.
+class WindowGet : public std::enable_shared_from_this<WindowGet> {
+ public:
+  WindowGet(std::shared_ptr<Channel> channel, OpenWindow open, std::shared_ptr<GetWork> work,
+            SystemTime deadline, Channel::Report report)
+      : channel_(std::move(channel)),
+        open_(std::move(open)),
+        work_(std::move(work)),
+        deadline_(deadline),
+        report_(std::move(report)),
+        todo_(work_->pending.begin(), work_->pending.end()) {}
+
+  void NextBatch();
+
+ private:
+  // What the batch under way shares with the window's thread and with gRPC's, which must not be the ones that let go
+  // of the window, and may come when the attempt is through.
+  struct Batch {
+    explicit Batch(WindowGet* of) : get(of) {}
+    v1::GetToWindowRequest request;
+    v1::GetToWindowResponse response;
+    std::shared_ptr<WindowGet> kept;  // while the answer is waited for
+    // Who concludes: the first to set it may, the answer's thread together with the helper.
+    std::atomic<bool> taken{false};
+    std::mutex mutex;
+    std::condition_variable changed;
+    WindowGet* get;  // null when the window's thread must not touch it any more
+    size_t whole = 0;
+    bool answered = false;
+  };
+  bool TakeRoom();
+  void Send();
+  ClientWindow::Arrived ToBatch();
+  void OfferHelp();
+  void OnAnswer(const absl::Status& status);
+  bool SeeReceived();
+  bool Receive();
+  void ReceiveBlock(size_t position);
+  uint64_t BytesBehind(size_t position) const;
+  void AwaitMore(size_t position, uint32_t seen, bool begun);
+  void EndHelp(bool whole);
+  void MeetUp();
+  void Conclude(bool answered);
+  absl::Status TakeAnswers();
+  void TakeAnswer(Arriving& block, const v1::WindowGetResult& answer);
+  void TakeHit(Arriving& block);
+  void GiveRoomBack();
+  void GoInline();
+  ProgressSlot& SlotAt(size_t position) const {
+    std::byte* const slots = open_.window->memory().data() + slots_.offset;
+    return reinterpret_cast<ProgressSlot*>(slots)[position];
+  }
+
+  const std::shared_ptr<Channel> channel_;
+  const OpenWindow open_;
+  const std::shared_ptr<GetWork> work_;
+  const SystemTime deadline_;
+  Channel::Report report_;
+  std::deque<uint32_t> todo_;
+  std::map<uint32_t, uint64_t> needed_;  // range sizes of frames that were too large
+  std::vector<uint32_t> damaged_;
+
+  // The batch under way.
+  std::deque<Arriving> blocks_;
+  WindowSpan slots_;
+  uint64_t tag_ = 0;
+  std::shared_ptr<Batch> batch_;
+  bool on_arrival_ = false;  // the window's thread verifies what it receives
+  bool untouched_ = false;   // the call has ended so that nothing touches its spans any more
+  absl::Status answer_;
+  std::atomic<bool> answered_{false};
+  std::atomic<std::atomic<uint32_t>*> sleeping_on_{nullptr};
+  std::atomic<int> meeting_{0};
+};
+
+}  // namespace larder

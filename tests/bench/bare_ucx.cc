@@ -1,15 +1,20 @@
 // What UCX's own primitives move between two processes over one transport, without a store: the
 // baseline of the plane "ucx".
 //
-//   bare_ucx --tls tcp|posix|sysv,cma... [--op get|put] [--primitive tag,am,rma] [--block-bytes ...]
-//            [--batch N] [--working-set-bytes N] [--seconds S] [--json FILE]
+//   bare_ucx --tls tcp|posix|sysv,cma... [--op get|put] [--primitive tag,am,am_eager,rma]
+//            [--block-bytes ...] [--message-bytes N] [--batch N] [--working-set-bytes N]
+//            [--seconds S] [--json FILE]
 //
 // One JSON line per primitive and block size: op, primitive, block_bytes, bytes_per_second, p50 and
 // p99 of one operation in microseconds, client and server CPU seconds per GB (GB = 1e9 bytes).
 // An operation moves `batch` consecutive blocks and one is in flight at a time, as in `larder bench`
 // with one thread:
-//   tag, am  get: the client asks, the server sends; put: the client sends, the server confirms
-//   rma      get: the client gets from the server's memory; put: it puts and flushes
+//   tag, am   by rendezvous. get: the client asks, the server sends; put: the client sends, the
+//             server confirms
+//   am_eager  the same in messages of at most --message-bytes, which the receiver copies
+//   rma       get: the client gets from the server's memory; put: it puts and flushes
+// UCX is told what makes each fastest over TCP: rendezvous that write where the bytes belong, and
+// buffers that hold a message.
 // Both sides walk working sets that are larger than the last-level cache by default, and sleep on
 // the worker's event descriptor when there is nothing to do. The server is a child made by fork
 // before UCX is set up.
@@ -42,7 +47,8 @@ using SteadyClock = std::chrono::steady_clock;
 struct Options {
   std::string tls = "tcp";
   std::string op = "get";
-  std::vector<std::string> primitives = {"tag", "am", "rma"};
+  std::vector<std::string> primitives = {"tag", "am", "am_eager", "rma"};
+  uint64_t message_bytes = 512 << 10;
   std::vector<uint64_t> block_bytes = {64 << 10, 256 << 10, 1 << 20, 4 << 20, 32 << 20};
   uint64_t batch = 1;
   uint64_t working_set_bytes = 256 << 20;
@@ -53,6 +59,7 @@ struct Options {
 enum class Verb : uint64_t { kGetByTag, kPutByTag, kGetByAm, kPutByAm, kCpuSeconds, kEnd };
 struct Request {
   Verb verb;
+  uint64_t eager;  // 1: in messages
   uint64_t first;
   uint64_t count;
   uint64_t block_bytes;
@@ -72,8 +79,18 @@ void Check(ucs_status_t status, const char* what) {
 class Side {
  public:
   // `socket` leads to the other side, for addresses and remote keys.
-  Side(const Options& options, int socket) : memory_(options.working_set_bytes) {
+  Side(const Options& options, int socket)
+      : memory_(options.working_set_bytes), message_bytes_(options.message_bytes) {
     std::memset(memory_.data(), 1, memory_.size());
+    // Through the environment, whose names every version knows.
+    if (options.tls == "tcp") {
+      constexpr uint64_t kHeadsBytes = 8 << 10;
+      const std::string segment = std::to_string(message_bytes_ + kHeadsBytes);
+      ::setenv("UCX_NET_DEVICES", "lo", 0);
+      ::setenv("UCX_RNDV_SCHEME", "put_zcopy", 0);
+      ::setenv("UCX_TCP_RX_SEG_SIZE", segment.c_str(), 0);
+      ::setenv("UCX_ZCOPY_THRESH", "4k", 0);
+    }
     ucp_config_t* config;
     Check(ucp_config_read(nullptr, nullptr, &config), "ucp_config_read");
     Check(ucp_config_modify(config, "TLS", options.tls.c_str()), "TLS");
@@ -112,9 +129,9 @@ class Side {
       }
     }
   }
-  void WaitForBlocks(uint64_t count) {
-    while (blocks_arrived_ < count) Progress();
-    blocks_arrived_ = 0;
+  void WaitForBytes(uint64_t count) {
+    while (bytes_arrived_ < count) Progress();
+    bytes_arrived_ = 0;
   }
 
   void SendTag(ucp_tag_t tag, const void* bytes, size_t size) {
@@ -125,10 +142,16 @@ class Side {
     const ucp_request_param_t param{};
     Add(ucp_tag_recv_nbx(worker_, bytes, size, tag, ~ucp_tag_t{0}, &param));
   }
-  void SendBlock(uint64_t offset, size_t size) {
+  void SendBlock(uint64_t offset, size_t size, bool eager) {
+    const size_t step = eager ? message_bytes_ : size;
+    for (size_t at = 0; at < size; at += step) {
+      SendMessage(offset + at, std::min(step, size - at), eager);
+    }
+  }
+  void SendMessage(uint64_t offset, size_t size, bool eager) {
     ucp_request_param_t param{};
     param.op_attr_mask = UCP_OP_ATTR_FIELD_FLAGS;
-    param.flags = UCP_AM_SEND_FLAG_RNDV;
+    param.flags = eager ? UCP_AM_SEND_FLAG_EAGER : UCP_AM_SEND_FLAG_RNDV;
     headers_.push_back(std::make_unique<uint64_t>(offset));
     Add(ucp_am_send_nbx(endpoint_, kBlockAm, headers_.back().get(), sizeof(uint64_t),
                         memory() + offset, size, &param));
@@ -187,19 +210,19 @@ class Side {
     std::memcpy(&offset, header, sizeof(offset));
     if ((param->recv_attr & UCP_AM_RECV_ATTR_FLAG_RNDV) == 0) {
       std::memcpy(memory() + offset, bytes, length);
-      ++blocks_arrived_;
+      bytes_arrived_ += length;
       return UCS_OK;
     }
     ucp_request_param_t receive{};
     receive.op_attr_mask = UCP_OP_ATTR_FIELD_CALLBACK | UCP_OP_ATTR_FIELD_USER_DATA;
     receive.user_data = this;
-    receive.cb.recv_am = [](void* request, ucs_status_t, size_t, void* arg) {
-      ++static_cast<Side*>(arg)->blocks_arrived_;
+    receive.cb.recv_am = [](void* request, ucs_status_t, size_t length, void* arg) {
+      static_cast<Side*>(arg)->bytes_arrived_ += length;
       ucp_request_free(request);
     };
     const ucs_status_ptr_t request =
         ucp_am_recv_data_nbx(worker_, bytes, memory() + offset, length, &receive);
-    if (request == nullptr) ++blocks_arrived_;
+    if (request == nullptr) bytes_arrived_ += length;
     return UCS_INPROGRESS;
   }
 
@@ -212,6 +235,7 @@ class Side {
   }
 
   std::vector<std::byte> memory_;
+  const uint64_t message_bytes_;
   ucp_context_h context_ = nullptr;
   ucp_worker_h worker_ = nullptr;
   ucp_ep_h endpoint_ = nullptr;
@@ -219,7 +243,7 @@ class Side {
   uint64_t remote_memory_ = 0;
   std::vector<std::unique_ptr<uint64_t>> headers_;
   std::vector<ucs_status_ptr_t> pending_;
-  uint64_t blocks_arrived_ = 0;
+  uint64_t bytes_arrived_ = 0;
 };
 
 void Serve(Side& side) {
@@ -239,9 +263,9 @@ void Serve(Side& side) {
       if (request.verb == Verb::kGetByTag) side.SendTag(kBlockTag, block, request.block_bytes);
       if (request.verb == Verb::kPutByTag) side.ReceiveTag(kBlockTag, block, request.block_bytes);
       if (request.verb == Verb::kGetByAm)
-        side.SendBlock(i * request.block_bytes, request.block_bytes);
+        side.SendBlock(i * request.block_bytes, request.block_bytes, request.eager != 0);
     }
-    if (request.verb == Verb::kPutByAm) side.WaitForBlocks(request.count);
+    if (request.verb == Verb::kPutByAm) side.WaitForBytes(request.count * request.block_bytes);
     if (by_tag || request.verb == Verb::kGetByAm) side.Wait();
     if (request.verb == Verb::kPutByTag || request.verb == Verb::kPutByAm ||
         request.verb == Verb::kCpuSeconds) {
@@ -290,7 +314,7 @@ class Load {
             {"client_cpu_seconds_per_gb", client_used / gb},
             {"server_cpu_seconds_per_gb", server_used / gb}};
   }
-  void End() { Ask({Verb::kEnd, 0, 0, 0}); }
+  void End() { Ask({Verb::kEnd, 0, 0, 0, 0}); }
 
  private:
   void Ask(const Request& request) {
@@ -300,7 +324,7 @@ class Load {
   }
   double ServerCpuSeconds() {
     uint64_t answer = 0;
-    Ask({Verb::kCpuSeconds, 0, 0, 0});
+    Ask({Verb::kCpuSeconds, 0, 0, 0, 0});
     side_.ReceiveTag(kAnswerTag, &answer, sizeof(answer));
     side_.Wait();
     double seconds;
@@ -311,22 +335,23 @@ class Load {
   void Operate(uint64_t first) {
     const bool get = options_.op == "get";
     const bool tag = primitive_ == "tag";
-    const bool am = primitive_ == "am";
+    const bool eager = primitive_ == "am_eager";
+    const bool am = primitive_ == "am" || eager;
     uint64_t answer = 0;
     for (uint64_t i = first; i < first + options_.batch; ++i) {
       const uint64_t offset = i * block_bytes_;
       if (get && tag) side_.ReceiveTag(kBlockTag, side_.memory() + offset, block_bytes_);
       if (!get && tag) side_.SendTag(kBlockTag, side_.memory() + offset, block_bytes_);
-      if (!get && am) side_.SendBlock(offset, block_bytes_);
+      if (!get && am) side_.SendBlock(offset, block_bytes_, eager);
       if (get && !tag && !am) side_.GetBlock(offset, block_bytes_);
       if (!get && !tag && !am) side_.PutBlock(offset, block_bytes_);
     }
     if (tag || am) {
       const Verb verb =
           tag ? (get ? Verb::kGetByTag : Verb::kPutByTag) : (get ? Verb::kGetByAm : Verb::kPutByAm);
-      Ask({verb, first, options_.batch, block_bytes_});
+      Ask({verb, eager, first, options_.batch, block_bytes_});
       if (!get) side_.ReceiveTag(kAnswerTag, &answer, sizeof(answer));
-      if (get && am) side_.WaitForBlocks(options_.batch);
+      if (get && am) side_.WaitForBytes(options_.batch * block_bytes_);
     } else if (!get) {
       side_.Flush();
     }
@@ -389,7 +414,8 @@ int main(int argc, char** argv) {
   app.add_option("--op", options.op)->check(CLI::IsMember({"get", "put"}));
   app.add_option("--primitive", options.primitives)
       ->delimiter(',')
-      ->check(CLI::IsMember({"tag", "am", "rma"}));
+      ->check(CLI::IsMember({"tag", "am", "am_eager", "rma"}));
+  app.add_option("--message-bytes", options.message_bytes)->check(CLI::Range(4096, 16 << 20));
   app.add_option("--block-bytes", options.block_bytes)->delimiter(',');
   app.add_option("--batch", options.batch)->check(CLI::Range(1, 1024));
   app.add_option("--working-set-bytes", options.working_set_bytes);

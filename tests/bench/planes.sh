@@ -51,7 +51,7 @@ larderd_pid=${server_pids[-1]}
 systems=(memcpy raw_tcp larder_inline larder_shm larder_shm_view)
 "$build/bin/larder" --address "$larder" --plane ucx ping --count 1 >"$work/ucx.log" 2>&1 && systems+=(larder_ucx larder_ucx_view) ||
   echo "planes: $(tail -n 1 "$work/ucx.log")" >&2
-[[ ! -x $build/bin/bare_ucx ]] || systems+=(bare_ucx_am bare_ucx_tag)
+[[ ! -x $build/bin/bare_ucx ]] || systems+=(bare_ucx_am bare_ucx_am_eager bare_ucx_tag)
 if command -v redis-server >/dev/null && [[ -x $build/bin/redis_bench ]]; then
   start_redis
   redis=$address

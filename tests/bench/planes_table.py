@@ -10,7 +10,7 @@ import pathlib
 import statistics
 
 COLOURS = {"memcpy": "#888888", "raw_tcp": "#c8a000", "larder_inline": "#7fb2e5", "larder_shm": "#1f5fa8", "larder_shm_view": "#0a2f66",
-           "larder_ucx": "#2e8b57", "larder_ucx_view": "#14502f", "bare_ucx_am": "#9fd3b5", "bare_ucx_tag": "#c9e8d6", "redis_tcp": "#e58a7f", "redis_unix": "#b03a2e"}
+           "larder_ucx": "#2e8b57", "larder_ucx_view": "#14502f", "bare_ucx_am": "#9fd3b5", "bare_ucx_am_eager": "#6fb98f", "bare_ucx_tag": "#c9e8d6", "redis_tcp": "#e58a7f", "redis_unix": "#b03a2e"}
 
 
 def read_reports(path):
@@ -47,13 +47,13 @@ def size_text(size):
 
 
 def print_table(medians):
-    print(f"{'op':4}{'size':>8}{'batch':>6}{'thr':>4}  {'system':16}{'GB/s':>7}{'p50 us':>9}{'p99 us':>9}{'CPU s/GB':>9}{'client':>7}{'server':>7}"
+    print(f"{'op':4}{'size':>8}{'batch':>6}{'thr':>4}  {'system':18}{'GB/s':>7}{'p50 us':>9}{'p99 us':>9}{'CPU s/GB':>9}{'client':>7}{'server':>7}"
           f"{'/memcpy':>9}{'/redis_unix':>12}")
     for (op, size, batch, threads), systems in sorted(medians.items()):
         for system in [name for name in COLOURS if name in systems]:
             row = systems[system]
             ratios = [ratio(systems, system, other) for other in ("memcpy", "redis_unix")]
-            print(f"{op:4}{size_text(size):>8}{batch:6}{threads:4}  {system:16}{row['bytes_per_second'] / 1e9:7.2f}{row['p50'] * 1e6:9.0f}"
+            print(f"{op:4}{size_text(size):>8}{batch:6}{threads:4}  {system:18}{row['bytes_per_second'] / 1e9:7.2f}{row['p50'] * 1e6:9.0f}"
                   f"{row['p99'] * 1e6:9.0f}{row['cpu']:9.3f}{row['client']:7.3f}{row['server']:7.3f}"
                   + "".join(f"{value:{width}.2f}" if value else " " * width for value, width in zip(ratios, (9, 12))))
 
@@ -69,7 +69,7 @@ def print_verdicts(medians, folder):
                       f" (>= 3), {values[2]:.2f} of its CPU (<= 0.50)")
         for op in ("get", "put"):
             systems = medians.get((op, size, 8, 1), {})
-            bare = max((systems[name]["bytes_per_second"] for name in ("bare_ucx_am", "bare_ucx_tag") if name in systems), default=0)
+            bare = max((systems[name]["bytes_per_second"] for name in ("bare_ucx_am", "bare_ucx_am_eager", "bare_ucx_tag") if name in systems), default=0)
             for system in ("larder_ucx", "larder_ucx_view"):
                 if bare and system in systems:
                     print(f"{op} {size_text(size)}, batch 8, {system}: {systems[system]['bytes_per_second'] / bare:.2f} of bare UCX (>= 0.85)")

@@ -47,6 +47,7 @@ using Milliseconds = std::chrono::milliseconds;
 // host, else UCX where both have it, else gRPC. The others insist: Connect fails when they can not be had.
 enum class PlaneChoice : uint8_t { kAuto, kInline, kShm, kUcx };
 enum class PlaneKind : uint8_t { kInline = 0, kShm = 1, kUcx = 2 };
+struct PlaneStatus;
 std::string_view PlaneName(PlaneKind plane);  // "inline", "shm", "ucx"
 
 // The memory that client and server share for transfers. Blocks pass through it, and views of gets and blocks
@@ -63,6 +64,9 @@ struct ClientOptions {
   WindowOptions window;
   // UCX transports of the plane "ucx", as in UCX_TLS; some must be the server's too.
   std::string ucx_transports = "tcp";
+  // Told when calls begin to take another plane than before: a window was lost, or another one opened. On the thread of
+  // the call that notices; must be quick and not call this client. Connect tells nothing: ask Client::plane().
+  std::function<void(const PlaneStatus&)> on_plane_change = nullptr;
   std::string address = "127.0.0.1:7440";
   // Names this process for the server's lease cap; random when empty.
   std::string client_id;

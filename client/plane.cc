@@ -97,32 +97,43 @@ absl::Status Plane::Negotiate(const v1::CapabilitiesResponse& capabilities) {
 }
 
 void Plane::Set(OpenWindow open, std::string reason) {
-  std::lock_guard lock(mutex_);
-  negotiating_ = false;
-  if (open) {
-    wanted_ = true;
-    ++windows_opened_;
-    kind_ = open.window->plane();
-  } else {
-    kind_ = PlaneKind::kInline;
-    retry_at_ = std::chrono::steady_clock::now() + kRetryPause;
+  bool again = false;
+  {
+    std::lock_guard lock(mutex_);
+    negotiating_ = false;
+    if (open) {
+      again = std::exchange(wanted_, true);
+      ++windows_opened_;
+      kind_ = open.window->plane();
+    } else {
+      kind_ = PlaneKind::kInline;
+      retry_at_ = std::chrono::steady_clock::now() + kRetryPause;
+    }
+    reason_ = std::move(reason);
+    std::swap(open_, open);
+    if (open) open.window->Disconnect();
   }
-  reason_ = std::move(reason);
-  std::swap(open_, open);
-  if (open) open.window->Disconnect();
+  if (again) TellChange();
+}
+
+void Plane::TellChange() const {
+  if (options_.on_plane_change) options_.on_plane_change(status());
 }
 
 OpenWindow Plane::Current() {
-  std::lock_guard lock(mutex_);
-  if (!open_) return {};
-  // Ranges whose transfers were never proven ended: a few are waited for, many mean that the server's side is
-  // stuck or that answers get lost.
-  const bool spoiled = open_.ranges->retired_bytes() > open_.window->memory().size() / 4;
-  if (!spoiled && open_.window->alive()) return open_;
-  open_.window->Disconnect();
-  open_ = {};
-  kind_ = PlaneKind::kInline;
-  reason_ = spoiled ? "the window is being replaced" : "the window's connection ended";
+  {
+    std::lock_guard lock(mutex_);
+    if (!open_) return {};
+    // Ranges whose transfers were never proven ended: a few are waited for, many mean that the server's side is
+    // stuck or that answers get lost.
+    const bool spoiled = open_.ranges->retired_bytes() > open_.window->memory().size() / 4;
+    if (!spoiled && open_.window->alive()) return open_;
+    open_.window->Disconnect();
+    open_ = {};
+    kind_ = PlaneKind::kInline;
+    reason_ = spoiled ? "the window is being replaced" : "the window's connection ended";
+  }
+  TellChange();
   return {};
 }
 

@@ -64,6 +64,7 @@ class Plane {
   std::shared_ptr<ClientWindow> OpenUcx(const v1::CapabilitiesResponse& capabilities,
                                         std::string& reason) const;
   void Set(OpenWindow open, std::string reason);
+  void TellChange() const;
 
   const ClientOptions options_;
   std::atomic<uint64_t> window_calls_{0};

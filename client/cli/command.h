@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,6 +21,7 @@ struct Session {
   uint32_t timeout_ms = 10'000;
   PlaneChoice plane = PlaneChoice::kAuto;
   WindowOptions window;
+  std::string ucx_transports = ClientOptions().ucx_transports;
   std::function<int()> run;  // returns an ExitCode
 
   CallOptions Call() const { return {.timeout = Milliseconds(timeout_ms)}; }
@@ -36,6 +38,11 @@ struct Session {
     options.address = address;
     options.plane = plane;
     options.window = window;
+    options.ucx_transports = ucx_transports;
+    options.on_plane_change = [](const PlaneStatus& now) {
+      std::fprintf(stderr, "larder: calls take the plane %s now: %s\n",
+                   std::string(PlaneName(now.plane)).c_str(), now.reason.c_str());
+    };
     return options;
   }
 };

@@ -36,7 +36,13 @@ int Main(int argc, char** argv) {
   app.add_option("--plane", session.plane,
                  "How payload travels: shm (this host), ucx, inline (gRPC), or auto, the fastest "
                  "that can be had")
-      ->transform(CLI::CheckedTransformer(kPlaneChoices, CLI::ignore_case));
+      ->transform(CLI::CheckedTransformer(kPlaneChoices, CLI::ignore_case)
+                      .description("{auto,inline,shm,ucx}"))
+      ->type_name("PLANE")
+      ->default_str("auto");
+  app.add_option("--ucx-transports", session.ucx_transports,
+                 "UCX transports of the plane ucx, as in UCX_TLS; some must be the server's, too")
+      ->capture_default_str();
   app.add_option("--window-bytes", session.window.bytes,
                  "Memory shared with the server for transfers; KiB, MiB, GiB")
       ->capture_default_str()

@@ -94,18 +94,21 @@ TEST_F(PlanesTest, BlocksWhoseStreamsNeedPaddingPass) {
 }
 
 TEST_F(PlanesTest, EveryPlaneGivesTheSameBytesAndViews) {
+  Start({.ucx_listen = "127.0.0.1:0"});
   Connect();
   PutChain(1, 6);
-  for (const PlaneChoice plane : {PlaneChoice::kInline, PlaneChoice::kShm}) {
+  for (const auto& [plane, name] : {std::pair{PlaneChoice::kInline, "inline"},
+                                    {PlaneChoice::kShm, "shm"},
+                                    {PlaneChoice::kUcx, "ucx"}}) {
     Connect({.plane = plane});
-    EXPECT_EQ(client->plane().plane,
-              plane == PlaneChoice::kShm ? PlaneKind::kShm : PlaneKind::kInline);
+    EXPECT_EQ(PlaneName(client->plane().plane), name);
     EXPECT_EQ(GetChain(1, 7), 6u);
     std::vector<GetBlock> blocks;
     for (uint32_t i = 0; i < 6; ++i) blocks.push_back({KnownHash(1, i), {}});
     auto results = client->Get(space, blocks);
     ASSERT_TRUE(results.ok()) << results.status();
-    EXPECT_EQ(client->plane().window_used_bytes > 0, plane == PlaneChoice::kShm);  // held by views
+    // Held by views.
+    EXPECT_EQ(client->plane().window_used_bytes > 0, plane != PlaneChoice::kInline);
     const auto kept = results->back();
     results->clear();
     EXPECT_TRUE(IsKnown(blocks[5].hash, kept.view));
@@ -335,18 +338,39 @@ TEST_F(PlanesTest, EverySlotOfAGetIsToldTheEndBeforeItsAnswer) {
 TEST_F(PlanesTest, AWindowThatCanNotBeHadAgainIsNotAskedForWithEveryCall) {
   Connect();
   const auto capabilities = client->Capabilities().value();
-  Plane plane({.window = {.bytes = 1 << 20}, .client_id = "me"});
+  ClientOptions options{.window = {.bytes = 1 << 20}, .client_id = "me"};
+  std::vector<PlaneStatus> told;
+  options.on_plane_change = [&](const PlaneStatus& status) { told.push_back(status); };
+  Plane plane(options);
   ASSERT_TRUE(plane.Negotiate(capabilities).ok());
   ASSERT_TRUE(plane.Current());
   EXPECT_FALSE(plane.WantsNegotiation());
   client.reset();
   server.reset();
   for (int i = 0; i < 1000 && plane.Current(); ++i) std::this_thread::sleep_for(milliseconds(5));
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].plane, PlaneKind::kInline);
+  EXPECT_NE(told[0].reason.find("ended"), std::string::npos) << told[0].reason;
   EXPECT_TRUE(plane.WantsNegotiation());
   ASSERT_TRUE(plane.Negotiate(capabilities).ok());  // nobody there: inline
   EXPECT_FALSE(plane.WantsNegotiation());
   std::this_thread::sleep_for(Plane::kRetryPause);
   EXPECT_TRUE(plane.WantsNegotiation());
+  EXPECT_EQ(told.size(), 1u);
+}
+
+// A get ends with its last byte; the answer to its call may be on its way then.
+TEST_F(PlanesTest, AClientMayGoRightAfterItsGet) {
+  Start({.ucx_listen = "127.0.0.1:0"});
+  Connect();
+  PutChain(1, 4);
+  for (const PlaneChoice plane : {PlaneChoice::kShm, PlaneChoice::kUcx}) {
+    for (int round = 0; round < 20; ++round) {
+      Connect({.plane = plane});
+      EXPECT_EQ(GetChain(1, 4), 4u);
+      client.reset();
+    }
+  }
 }
 
 TEST_F(PlanesTest, DeadlinesThatPassLeaveTheWindowUsable) {

@@ -69,6 +69,7 @@ absl::Status PutReactor::OnPart(const PartHead& head) {
   if (head.frame_bytes == 0) return absl::OkStatus();
   const auto retention = RetentionFromWire(head.retention.value_or(v1::Retention()));
   if (!retention.ok()) return retention.status();
+  frame_bytes_ = head.frame_bytes;
   return session_->Begin(head.index, head.frame_bytes, *retention);
 }
 
@@ -78,7 +79,11 @@ absl::Status PutReactor::OnPayload(const PartHead& head, std::span<const std::by
     progress_bytes_ = 0;
     ticket_.Touch();
   }
-  return session_->Write(head.index, payload);
+  const absl::Status status = session_->Write(head.index, payload);
+  if (status.ok() && session_->missing() == 0) {
+    backend_.metrics.CountTransfer(PlaneKind::kInline, TransferEnd::kDone, frame_bytes_);
+  }
+  return status;
 }
 
 void PutReactor::FinishWithResults() {

@@ -35,6 +35,7 @@ class PutReactor final : public grpc::ServerReadReactor<grpc::ByteBuffer>, priva
   StreamGate::Ticket ticket_;
   grpc::ByteBuffer message_;
   std::optional<IngestSession> session_;
+  uint64_t frame_bytes_ = 0;     // of the block that is arriving
   uint64_t progress_bytes_ = 0;  // since the last Touch
 };
 

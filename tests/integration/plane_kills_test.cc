@@ -3,10 +3,7 @@
 // clients are this same program, started with --child. A bystander's latencies are compared with those beside
 // clients that come and go as often but end by themselves, so that only what the kills do to it counts.
 //   plane_kills_test [--planes=shm,inline,ucx] [--kills=N] [--stops=N] [--seed=N]
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,7 +15,6 @@
 #include <memory>
 #include <mutex>
 #include <random>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -27,6 +23,7 @@
 #include "client/client.h"
 #include "tests/integration/command_line.h"
 #include "tests/integration/known_blocks.h"
+#include "tests/integration/scrape.h"
 #include "tests/integration/server_process.h"
 
 namespace larder::testing {
@@ -117,34 +114,6 @@ int RunChild(const std::string& address, const std::string& plane, uint64_t numb
     }
   }
   return 0;
-}
-
-// The server's metrics, by name with labels.
-std::map<std::string, double> Scrape(const std::string& address) {
-  const size_t colon = address.rfind(':');
-  sockaddr_in to{};
-  to.sin_family = AF_INET;
-  to.sin_port = htons(static_cast<uint16_t>(std::stoi(address.substr(colon + 1))));
-  ::inet_pton(AF_INET, address.substr(0, colon).c_str(), &to.sin_addr);
-  const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  std::string text;
-  const std::string request = "GET /metrics HTTP/1.0\r\n\r\n";
-  if (::connect(fd, reinterpret_cast<sockaddr*>(&to), sizeof(to)) == 0 &&
-      ::send(fd, request.data(), request.size(), MSG_NOSIGNAL) > 0) {
-    char piece[4096];
-    for (ssize_t bytes; (bytes = ::recv(fd, piece, sizeof(piece), 0)) > 0;) {
-      text.append(piece, static_cast<size_t>(bytes));
-    }
-  }
-  ::close(fd);
-  std::map<std::string, double> metrics;
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) {
-    const size_t space = line.rfind(' ');
-    if (line.empty() || line[0] == '#' || space == std::string::npos) continue;
-    metrics[line.substr(0, space)] = std::strtod(line.c_str() + space, nullptr);
-  }
-  return metrics;
 }
 
 // A client that only watches: gets the shared chain for as long as it lives.

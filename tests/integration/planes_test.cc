@@ -15,6 +15,7 @@
 #include "larder/v1/window.grpc.pb.h"
 #include "server/server.h"
 #include "tests/integration/known_blocks.h"
+#include "tests/integration/scrape.h"
 
 namespace larder {
 namespace {
@@ -191,6 +192,9 @@ TEST_F(PlanesTest, WhatHasNoRoomInTheWindowGoesInlineAndIsCounted) {
   PutChain(1, 3);
   EXPECT_EQ(GetChain(1, 3), 3u);
   EXPECT_GE(client->plane().inline_calls, 2u);
+  const auto metrics = testing::Scrape(server->metrics_listen());
+  EXPECT_EQ(metrics.at("larder_transfers_total{end=\"done\",plane=\"inline\"}"),
+            6);  // 3 puts, 3 gets
   const auto prefix = client->GetPrefix(space, std::vector<GetBlock>{{KnownHash(1, 0), {}}});
   ASSERT_TRUE(prefix.ok());
   EXPECT_EQ(prefix->blocks.size(), 1u);

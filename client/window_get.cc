@@ -53,9 +53,8 @@ bool WindowGet::TakeRoom() {
     const auto span =
         open_.ranges->Take(needed == needed_.end() ? raw_frame_bytes : needed->second);
     if (!span) break;
-    blocks_.emplace_back(*span,
-                         ArrivingFrame(*work_, channel_->coders(), index,
-                                       open_.window->memory().subspan(span->offset, span->bytes)));
+    const auto place = open_.window->memory().subspan(span->offset, span->bytes);
+    blocks_.push_back({*span, ArrivingFrame(*work_, channel_->coders(), index, place)});
     todo_.pop_front();
   }
   if (!blocks_.empty() && (!work_->prefix || todo_.empty())) return true;

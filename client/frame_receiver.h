@@ -30,7 +30,7 @@ struct ExpectedFrame {
 class FrameReceiver {
  public:
   struct Options {
-    // The pieces lie one behind the other in memory that stays, unchanged, as long as this and the view.
+    // The pieces stand one behind the other in memory that stays, unchanged, as long as this and the view.
     bool contiguous = false;
     // There is no destination: the raw block is left where it is, or put into memory of its own.
     bool view = false;
@@ -46,8 +46,10 @@ class FrameReceiver {
                 std::span<std::byte> destination, CoderPool& coders)
       : FrameReceiver(expected, frame_bytes, destination, coders, Options{}) {}
 
-  // False after the first fault; the rest may still be fed and is ignored.
-  bool Write(std::span<const std::byte> piece);
+  // False after the first fault; the rest may still be fed and is ignored. `stands`: with Options::contiguous, where the
+  // same bytes stand.
+  bool Write(std::span<const std::byte> piece, const std::byte* stands);
+  bool Write(std::span<const std::byte> piece) { return Write(piece, piece.data()); }
   // True when the whole frame has arrived and every byte of it was right.
   bool Finish() const;
 
@@ -65,13 +67,14 @@ class FrameReceiver {
   size_t GatherHeader(std::span<const std::byte> piece);
   bool AcceptHeader();
   void PlaceView();
-  bool WritePayload(std::span<const std::byte> piece);
+  bool WritePayload(std::span<const std::byte> piece, const std::byte* stands);
   bool IsRawStream(const StreamEntry& stream) const {
     return frame_.descriptors()[stream.descriptor].codec_id == kCodecRaw;
   }
-  // Puts bytes of the current stream where they will be read, and returns them there.
+  // Puts bytes of the current stream where they will be read, and returns those to verify: there, when others reach the
+  // piece as well.
   std::span<const std::byte> Land(const StreamEntry& stream, uint64_t within,
-                                  std::span<const std::byte> piece);
+                                  std::span<const std::byte> piece, const std::byte* stands);
   bool EndStream(const StreamEntry& stream);
 
   const ExpectedFrame& expected_;

@@ -98,8 +98,8 @@ absl::StatusOr<std::shared_ptr<ShmClientWindow>> ShmClientWindow::Open(std::stri
   Descriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
   // A server that takes no connections leaves them in its queue; when that is full, connecting waits.
   const timeval patience{kConnectTimeoutMs / 1000, kConnectTimeoutMs % 1000 * 1000};
-  if (socket.get() < 0 || ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience,
-                                       sizeof(patience)) != 0) {
+  if (socket.get() < 0 ||
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) != 0) {
     return Unreachable("socket");
   }
   if (absl::Status status = Connect(socket.get(), socket_name); !status.ok()) return status;

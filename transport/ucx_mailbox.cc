@@ -40,9 +40,14 @@ bool UcxMailbox::Run() {
   return true;
 }
 
+void UcxMailbox::RunSoon() {
+  for (const auto& task : std::exchange(soon, {})) task();
+}
+
 void UcxMailbox::Shut() {
   // Not kept: what a task holds may hold this mailbox.
   std::vector<std::function<void()>> dropped;  // destroyed after the lock
+  soon.clear();
   {
     std::lock_guard lock(mutex_);
     shut_ = true;

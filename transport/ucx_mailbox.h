@@ -32,6 +32,10 @@ class UcxMailbox {
   std::atomic<uint64_t> timed{0};
   // The thread's own: a connection has begun to close, so it looks at them all.
   bool closes = false;
+  // The thread's own: what a callback of UCX leaves to be done when UCX has returned, before the thread sleeps. RunSoon
+  // does what is there when it is called.
+  std::vector<std::function<void()>> soon;
+  void RunSoon();
 
  private:
   const int fd_;

@@ -118,7 +118,7 @@ UcxPeer::Ended UcxPeer::EndLocked(TransferPtr transfer, UcxEnd end) {
   if (found != tags_.end() && found->second == transfer) tags_.erase(found);
   std::erase(waiting_, transfer);
   for (const auto& piece : queued_) {
-    if (piece->transfer != transfer || piece->bytes == 0) continue;
+    if (piece->transfer != transfer) continue;
     --transfer->under_way;
     bytes_under_way_ -= piece->bytes;
   }

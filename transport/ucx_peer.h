@@ -72,7 +72,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
 
   void Push(uint64_t tag, UcxSpans source, UcxTime deadline, Done done);
   // The target's bytes of the block begin at `offset`, as the client counts (Offer). `landed` may be null; it is told of
-  // the bytes in the target, in order and in pieces that are still in a cache of the worker's core.
+  // the bytes that go there, in order and in pieces that are in a cache of the worker's core. They are UCX's.
   using Landed = std::function<void(std::span<const std::byte> bytes)>;
   void Pull(uint64_t tag, uint64_t offset, UcxSpans target, UcxTime deadline, Landed landed,
             Done done);
@@ -96,7 +96,9 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   bool closing() const { return closing_; }
   // Asks UCX whether the endpoint of a closing peer is destroyed; ends every transfer then.
   bool IsGone();
-  // Sends a message without bytes. `head` is copied.
+  // UCX has said that the connection is broken; on the worker's thread, from a callback or not.
+  void Break();
+  // Sends a message without bytes, soon. `head` is copied.
   void SendHead(unsigned message, const void* head, size_t bytes);
   // Messages that have arrived.
   void OnPush(const UcxPush& head, std::span<const std::byte> bytes);
@@ -124,11 +126,15 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   // Both under the lock.
   void BeginBytes(uint64_t bytes);
   bool QueueAnswers(const TransferPtr& offer, const UcxPull& head);
-  // Begins what the bound allows.
+  // Begins what the bound allows, and sends.
   void Pump();
+  // The same, when UCX has returned: for its callbacks, from within which it must not be given a message. A send that
+  // completes there is not over for UCX's TCP, which would put the next one aside and end the process when that fails.
+  void PumpSoon();
   void BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes);
-  // Sends the queued ones, one after the other: of several that it holds UCX may send a later one first.
+  // Sends what is queued, one after the other: of several that it holds UCX may send a later one first.
   void SendQueued();
+  std::unique_ptr<Piece> NextQueued();
   // Whether it is sent; else UCX tells.
   bool Send(std::unique_ptr<Piece> piece);
   void OnSent(const Piece& piece, ucs_status_t status);
@@ -146,14 +152,16 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   std::map<uint64_t, TransferPtr> transfers_;  // all, by number
   std::map<uint64_t, TransferPtr> tags_;       // expected and offered ones that are not ending
   std::deque<TransferPtr> waiting_;            // pushes and pulls with pieces that have not begun
-  std::deque<std::unique_ptr<Piece>> queued_;  // of transfers, to be sent in this order
+  std::deque<std::unique_ptr<Piece>> queued_;  // with bytes, to be sent in this order
   uint64_t bytes_under_way_ = 0;
   uint64_t number_ = 0;
   bool gone_ = false;
 
   // Confined to the worker's thread.
-  bool sending_ = false;  // UCX has a queued one, or SendQueued runs
-  bool broken_ = false;   // a message could not be sent: at the next UCX 1.22 aborts before it tells of the break
+  std::deque<std::unique_ptr<Piece>> heads_;  // without bytes, to be sent before
+  bool sending_ = false;                      // UCX has a message, or SendQueued runs
+  bool pump_due_ = false;
+  bool broken_ = false;  // UCX has said so: at another message it would abort before it tells of the break
   bool closing_ = false;
   UcxTime moved_at_;  // when a piece began after none was under way, or ended
   ucs_status_ptr_t close_request_ = nullptr;

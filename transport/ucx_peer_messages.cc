@@ -3,14 +3,15 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/copy/block_copy.h"
 #include "transport/ucx_peer.h"
 #include "transport/ucx_transfer_internal.h"
 
 namespace larder::transport {
 namespace {
 
-// Copied in steps that stay in the first-level or second-level cache for whoever is told of them.
-constexpr size_t kCachedBytes = 64 << 10;
+// Told of and copied in steps that stay in the first-level cache between the two.
+constexpr size_t kCachedBytes = 16 << 10;
 // What a client answers at most at the same time, in units of a peer's bound: a server never asks for more.
 constexpr uint64_t kAnswersFactor = 4;
 
@@ -37,43 +38,56 @@ std::vector<ucp_dt_iov_t> Slice(const UcxSpans& spans, uint64_t offset, uint64_t
 }  // namespace
 
 void UcxPeer::BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes) {
-  std::unique_ptr<Piece> piece;
   if (transfer->kind == Kind::kPull) {
-    piece = std::make_unique<Piece>(Piece{kUcxPull, sizeof(UcxPull), transfer});
-    piece->head.pull = {transfer->tag, transfer->number, transfer->offset + offset, bytes};
-  } else {
-    piece = std::make_unique<Piece>(Piece{kUcxPush, sizeof(UcxPush), transfer, bytes});
-    piece->parts = Slice(transfer->spans, offset, bytes);
-    piece->head.push = {transfer->tag, offset, transfer->bytes};
+    const UcxPull head{transfer->tag, transfer->number, transfer->offset + offset, bytes};
+    SendHead(kUcxPull, &head, sizeof(head));
+    return;
   }
+  auto piece = std::make_unique<Piece>(Piece{kUcxPush, sizeof(UcxPush), transfer, bytes});
+  piece->parts = Slice(transfer->spans, offset, bytes);
+  piece->head.push = {transfer->tag, offset, transfer->bytes};
   std::lock_guard lock(mutex_);
   queued_.push_back(std::move(piece));
 }
 
 void UcxPeer::SendHead(unsigned message, const void* head, size_t bytes) {
-  if (broken_) return;
   auto piece = std::make_unique<Piece>(Piece{message, bytes});
   std::memcpy(&piece->head, head, std::min(bytes, sizeof(piece->head)));
-  Send(std::move(piece));
+  heads_.push_back(std::move(piece));
+  PumpSoon();
+}
+
+void UcxPeer::PumpSoon() {
+  if (std::exchange(pump_due_, true)) return;
+  mailbox_->soon.push_back([self = shared_from_this()] {
+    self->pump_due_ = false;
+    self->Pump();
+  });
+}
+
+std::unique_ptr<UcxPeer::Piece> UcxPeer::NextQueued() {
+  std::unique_ptr<Piece> next;
+  if (!heads_.empty()) {
+    next = std::move(heads_.front());
+    heads_.pop_front();
+    return next;
+  }
+  std::lock_guard lock(mutex_);
+  if (queued_.empty()) return nullptr;
+  next = std::move(queued_.front());
+  queued_.pop_front();
+  return next;
 }
 
 void UcxPeer::SendQueued() {
   if (std::exchange(sending_, true)) return;
   for (int sent = 0; !closing_ && !broken_; ++sent) {
     if (sent == kTurnMessages) {
-      mailbox_->Post([self = shared_from_this()] {
-        self->sending_ = false;
-        self->SendQueued();
-      });
-      return;
+      PumpSoon();
+      break;
     }
-    std::unique_ptr<Piece> next;
-    {
-      std::lock_guard lock(mutex_);
-      if (queued_.empty()) break;
-      next = std::move(queued_.front());
-      queued_.pop_front();
-    }
+    std::unique_ptr<Piece> next = NextQueued();
+    if (next == nullptr) break;
     if (!Send(std::move(next))) return;
   }
   sending_ = false;
@@ -89,7 +103,7 @@ bool UcxPeer::Send(std::unique_ptr<Piece> piece) {
   param.cb.send = [](void* request, ucs_status_t status, void* user) {
     const std::unique_ptr<Piece> ended(static_cast<Piece*>(user));
     ucp_request_free(request);
-    if (ended->transfer != nullptr) ended->peer->sending_ = false;
+    ended->peer->sending_ = false;
     ended->peer->OnSent(*ended, status);
   };
   const void* buffer = nullptr;
@@ -114,14 +128,14 @@ bool UcxPeer::Send(std::unique_ptr<Piece> piece) {
 }
 
 void UcxPeer::OnSent(const Piece& piece, ucs_status_t status) {
-  if (status != UCS_OK) broken_ = true;
-  if (piece.bytes > 0) {
-    OnPieceEnd(piece.transfer, piece.bytes, status);
-  } else if (status != UCS_OK) {
-    Close();
-  } else if (piece.transfer != nullptr) {
-    SendQueued();
-  }
+  if (status != UCS_OK) Break();
+  if (piece.transfer != nullptr) OnPieceEnd(piece.transfer, piece.bytes, status);
+  PumpSoon();
+}
+
+void UcxPeer::Break() {
+  broken_ = true;
+  Close();
 }
 
 void UcxPeer::OnPieceEnd(const TransferPtr& transfer, uint64_t bytes, ucs_status_t status) {
@@ -142,8 +156,7 @@ void UcxPeer::OnPieceEnd(const TransferPtr& transfer, uint64_t bytes, ucs_status
     }
   }
   ended.Tell();
-  if (status != UCS_OK) Close();
-  Pump();
+  PumpSoon();
 }
 
 void UcxPeer::OnPush(const UcxPush& head, std::span<const std::byte> bytes) {
@@ -182,7 +195,7 @@ void UcxPeer::OnPull(const UcxPull& head) {
     const UcxAnswer none{head.pull, head.offset};
     SendHead(kUcxAnswer, &none, sizeof(none));
   }
-  SendQueued();
+  PumpSoon();
 }
 
 // False when it asks for what is not offered, or for too much.
@@ -234,8 +247,8 @@ void UcxPeer::OnAnswer(const UcxAnswer& head, std::span<const std::byte> bytes) 
     std::span rest(static_cast<std::byte*>(part.buffer), part.length);
     while (!rest.empty()) {
       const auto step = rest.first(std::min(rest.size(), kCachedBytes));
-      std::memcpy(step.data(), from, step.size());
-      if (transfer->landed) transfer->landed(step);
+      if (transfer->landed) transfer->landed({from, step.size()});
+      StreamBlock(step.data(), from, step.size());
       from += step.size();
       rest = rest.subspan(step.size());
     }

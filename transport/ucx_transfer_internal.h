@@ -36,8 +36,8 @@ struct UcxPeer::Transfer {
 struct UcxPeer::Piece {
   unsigned message;
   size_t head_bytes;
-  TransferPtr transfer;  // of one that is sent in its turn
-  uint64_t bytes = 0;    // of the transfer's memory
+  TransferPtr transfer;  // null for a message without bytes
+  uint64_t bytes = 0;
   std::vector<ucp_dt_iov_t> parts;
   std::shared_ptr<UcxPeer> peer;  // from the moment UCX has it
   union {

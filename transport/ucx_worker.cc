@@ -228,7 +228,12 @@ void UcxWorker::Run() {
   UcxTime worked_at{};
   while (true) {
     bool worked = mailbox_->Run();
-    for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) > 0; ++i) worked = true;
+    mailbox_->RunSoon();
+    for (int i = 0; i < kProgressMax && ucp_worker_progress(worker_) > 0; ++i) {
+      mailbox_->RunSoon();
+      worked = true;
+    }
+    mailbox_->RunSoon();
     const UcxTime now = std::chrono::steady_clock::now();
     if (worked) worked_at = now;
     if (std::exchange(mailbox_->closes, false) || now >= next_tick || stop_ || !closing_.empty()) {
@@ -242,7 +247,7 @@ void UcxWorker::Run() {
       continue;
     }
     if (stopping && connections_.empty() && closing_.empty()) break;
-    if (now - worked_at < kLinger) continue;
+    if (now - worked_at < kLinger || !mailbox_->soon.empty()) continue;
     if (ucp_worker_arm(worker_) != UCS_OK) continue;
     ::epoll_wait(epoll_, events, kEventsMax, SleepMs());
   }
@@ -357,7 +362,7 @@ void UcxWorker::OnWelcome(ucp_ep_h endpoint, const UcxWelcome& welcome) {
 // Called by UCX in the middle of things: closed on the thread's next turn.
 void UcxWorker::OnBroken(ucp_ep_h endpoint) {
   const auto found = connections_.find(endpoint);
-  if (found != connections_.end()) found->second.peer->Close();
+  if (found != connections_.end()) found->second.peer->Break();
 }
 
 void UcxWorker::Tick(UcxTime now) {

@@ -10,7 +10,6 @@
 #pragma once
 
 #include <csetjmp>
-#include <cstddef>
 
 namespace larder::server {
 
@@ -36,14 +35,5 @@ bool Guarded(Access&& access) {
   guarded_copy_internal::resume = nullptr;
   return true;
 }
-
-// memcpy for pieces of blocks that this thread reads next: without reading the target's cache lines first where the CPU can do that.
-// (`rep movsb` avoids that read on current x86 CPUs; elsewhere this is memcpy.)
-void CopyBlock(std::byte* target, const std::byte* source, size_t bytes);
-
-// memcpy for pieces of blocks that another core reads next: past the caches. Cores that share no cache hand
-// lines which one has written over to the other at a quarter of what memory gives. The bytes are there before
-// anything that this thread stores afterwards.
-void StreamBlock(std::byte* target, const std::byte* source, size_t bytes);
 
 }  // namespace larder::server

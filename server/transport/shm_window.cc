@@ -13,6 +13,7 @@
 #include <climits>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/copy/block_copy.h"
 #include "proto/contract/errors.h"
 #include "server/base/check.h"
 #include "server/transport/guarded_copy.h"

@@ -4,17 +4,18 @@ import re
 
 from cpp_text import includes
 
-_CONTRACT = ('kernels/format/', 'proto/contract/')
+_CONTRACT = ('kernels/copy/', 'kernels/format/', 'proto/contract/')
 _GENERATED = ('larder/v1/',)
 _LOW_SERVER = _CONTRACT + ('server/base/',)
 
 # Folder -> what its files may include of ours. The longest folder that matches a file decides. Arrows point only downwards.
 FOLDERS = {
+    'kernels/copy/': ('kernels/copy/',),
     'kernels/format/': ('kernels/format/',),
     'kernels/': ('kernels/',),
     'proto/': _CONTRACT + _GENERATED,
     # What server and client share of a plane: below both, it moves bytes and knows no key, block or call.
-    'transport/': ('proto/contract/', 'transport/'),
+    'transport/': ('kernels/copy/', 'proto/contract/', 'transport/'),
     'server/': _CONTRACT + _GENERATED + ('kernels/codec/registry.h', 'transport/', 'server/'),
     'server/base/': _LOW_SERVER,
     'server/memory/': _LOW_SERVER + ('server/memory/', 'kernels/'),

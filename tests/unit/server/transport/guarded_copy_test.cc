@@ -6,28 +6,11 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/copy/block_copy.h"
 #include "tests/unit/server/transport/shm_memory.h"
 
 namespace larder::server {
 namespace {
-
-TEST(GuardedCopyTest, CopiesEverySizeExactly) {
-  std::mt19937 random(1);
-  std::vector<std::byte> source(200'000);
-  for (std::byte& byte : source) byte = static_cast<std::byte>(random());
-  for (const size_t bytes : {0u, 1u, 63u, 4096u, 16383u, 16384u, 16385u, 131072u, 199'999u}) {
-    for (const auto copy : {CopyBlock, StreamBlock}) {
-      for (const size_t shift : {0u, 7u, 48u}) {
-        std::vector<std::byte> target(bytes + 256, std::byte{0xEE});
-        std::byte* const to = target.data() + 64 + shift;
-        copy(to, source.data() + 1, bytes);
-        EXPECT_EQ(std::memcmp(to, source.data() + 1, bytes), 0) << bytes;
-        EXPECT_EQ(to[-1], std::byte{0xEE});
-        EXPECT_EQ(to[bytes], std::byte{0xEE}) << bytes;
-      }
-    }
-  }
-}
 
 TEST(GuardedCopyTest, AnAccessBehindTheEndOfTheFileEndsInsteadOfTheProcess) {
   ShmMemory memory(1 << 20, 0);

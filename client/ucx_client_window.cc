@@ -176,9 +176,10 @@ bool UcxClientWindow::EndCall(uint64_t tag, bool /*answered*/) {
   lock.unlock();
   for (size_t i = 0; i < blocks; ++i) peer_->Withdraw(tag + i);
   lock.lock();
-  call.left = !state_->changed.wait_for(lock, kEndTimeout, [&] { return call.ended(); });
-  if (!call.left) state_->calls.erase(tag);
-  return !call.left;
+  const bool ended = state_->changed.wait_for(lock, kEndTimeout, [&] { return call.ended(); });
+  call.left = !ended;
+  if (ended) state_->calls.erase(tag);
+  return ended;
 }
 
 void UcxClientWindow::Disconnect() {

@@ -29,8 +29,8 @@ absl::Status Broken(const char* what, ucs_status_t status) {
 
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
-// Whether this UCX outlives TCP connections that break while memory is sent without a copy. 1.22 did but for one
-// unexplained run (FORMAT.md); 1.13 aborts, so a client that is killed could take the server with it.
+// Whether this UCX outlives TCP connections that break while memory is sent without a copy. 1.22 does, as it is used
+// here (FORMAT.md, Downsides); 1.13 aborts, so a client that is killed could take the server with it.
 bool SurvivesBrokenTcp() {
   unsigned major = 0, minor = 0, release = 0;
   ucp_get_version(&major, &minor, &release);

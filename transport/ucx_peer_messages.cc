@@ -15,6 +15,8 @@ constexpr size_t kCachedBytes = 16 << 10;
 // What a client answers at most at the same time, in units of a peer's bound: a server never asks for more.
 constexpr uint64_t kAnswersFactor = 4;
 
+// Messages without bytes that wait for a side which takes nothing: more than pulls of a server that keeps the rules.
+constexpr size_t kHeadsMax = 1024;
 // Sent in one go, though UCX would take more at once: then the thread looks at its other work, and at deadlines.
 constexpr int kTurnMessages = 4;
 
@@ -191,7 +193,9 @@ void UcxPeer::OnPull(const UcxPull& head) {
     queued = found != tags_.end() && found->second->kind == Kind::kOffer &&
              QueueAnswers(found->second, head);
   }
-  if (!queued) {
+  if (!queued && heads_.size() >= kHeadsMax) {
+    Close();
+  } else if (!queued) {
     const UcxAnswer none{head.pull, head.offset};
     SendHead(kUcxAnswer, &none, sizeof(none));
   }
@@ -242,13 +246,16 @@ void UcxPeer::OnAnswer(const UcxAnswer& head, std::span<const std::byte> bytes) 
   }
   ended.Tell();
   if (transfer == nullptr) return;
+  // UCX's shared memory hands over a short message where the other side wrote it, and may write it again.
+  const bool perhaps_shared = bytes.size() <= kCachedBytes;
   const std::byte* from = bytes.data();
   for (const ucp_dt_iov_t& part : Slice(transfer->spans, offset, bytes.size())) {
     std::span rest(static_cast<std::byte*>(part.buffer), part.length);
     while (!rest.empty()) {
       const auto step = rest.first(std::min(rest.size(), kCachedBytes));
-      if (transfer->landed) transfer->landed({from, step.size()});
+      if (transfer->landed && !perhaps_shared) transfer->landed({from, step.size()});
       StreamBlock(step.data(), from, step.size());
+      if (transfer->landed && perhaps_shared) transfer->landed(step);
       from += step.size();
       rest = rest.subspan(step.size());
     }

@@ -34,10 +34,11 @@ void WindowFetch::Wake() {
   if (turns_.Wake()) TakeTurn(false);
 }
 
-// Where no byte is copied or verified in a turn, a change of threads would cost more than it.
+// No byte is copied or verified in a turn: a change of threads would cost more than it.
+bool WindowFetch::IsQuick() const { return window_->transfers_max() > 1 && !session_->verifies(); }
+
 void WindowFetch::TakeTurn(bool small) {
-  const bool quick = window_->transfers_max() > 1 && !session_->verifies();
-  if (small || quick) {
+  if (small || IsQuick()) {
     Run();
   } else {
     parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
@@ -53,6 +54,7 @@ void WindowFetch::Run() {
 
 // One turn: as many blocks as may run, then at most one more before others get the thread.
 bool WindowFetch::Work() {
+  int answered = 0;
   Collect();
   while (next_ < outcomes_.size() && running_ < window_->transfers_max()) {
     std::optional<FetchAnswer> answer;
@@ -64,7 +66,7 @@ bool WindowFetch::Work() {
       asked_ = false;
       Answer(*std::move(answer));
       Collect();
-      if (parts_.pool.contended()) return false;
+      if (++answered == kTurnBlocks || (!IsQuick() && parts_.pool.contended())) return false;
     } else if (cancelled_.load(std::memory_order_relaxed) && !asked_) {
       Miss({.miss_reason = MissReason::kOverDeadline});
     } else if (asked_) {

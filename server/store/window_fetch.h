@@ -37,6 +37,8 @@ class WindowFetch : public std::enable_shared_from_this<WindowFetch> {
  public:
   // Up to this many bytes are copied on the caller's thread: less than a change of threads costs.
   static constexpr uint64_t kAtOnceBytes = 64 * 1024;
+  // Blocks of one turn, so that a thread which serves others as well is not kept: about 0.1 ms of look-ups.
+  static constexpr int kTurnBlocks = 64;
 
   struct Target {
     uint64_t offset = 0;
@@ -82,6 +84,7 @@ class WindowFetch : public std::enable_shared_from_this<WindowFetch> {
 
   void Wake();
   void TakeTurn(bool small);
+  bool IsQuick() const;
   void Run();
   bool Work();
   void Ask();

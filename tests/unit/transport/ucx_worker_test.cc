@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include <atomic>
+#include <thread>
 
 #include "tests/integration/child_process.h"
 #include "tests/unit/transport/ucx_pair.h"
@@ -112,6 +113,8 @@ TEST(UcxWorkerTest, AKilledClientEndsItsTransfersAndNoOthers) {
   first.Signal(SIGKILL);
   EXPECT_GT(load.Count(UcxEnd::kPeerGone), 0);
   EXPECT_EQ(other.Count(UcxEnd::kDone), 2 * kBlocks);
+  // Told after the transfers.
+  for (int i = 0; i < 1000 && server.gone == 0; ++i) std::this_thread::sleep_for(10ms);
   EXPECT_EQ(server.gone, 1);
 }
 

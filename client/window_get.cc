@@ -131,7 +131,6 @@ void WindowGet::OnAnswer(const absl::Status& status) {
   if (std::atomic<uint32_t>* const word = sleeping_on_.load()) WakeAll(*word);
   {
     std::lock_guard lock(batch_->mutex);
-    batch_->answered = true;
     batch_->changed.notify_one();
   }
   MeetUp();

@@ -53,7 +53,6 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
     std::condition_variable changed;
     WindowGet* get;  // null when the window's thread must not touch it any more
     size_t whole = 0;
-    bool answered = false;
   };
   bool TakeRoom();
   void Send();

@@ -39,7 +39,7 @@ void WindowGet::OfferHelp() {
 bool WindowGet::SeeReceived() {
   std::unique_lock lock(batch_->mutex);
   batch_->changed.wait(lock,
-                       [this] { return batch_->answered || batch_->whole == blocks_.size(); });
+                       [this] { return answered_.load() || batch_->whole == blocks_.size(); });
   return batch_->whole == blocks_.size();
 }
 

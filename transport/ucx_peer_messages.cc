@@ -17,8 +17,6 @@ constexpr uint64_t kAnswersFactor = 4;
 
 // Messages without bytes that wait for a side which takes nothing: more than pulls of a server that keeps the rules.
 constexpr size_t kHeadsMax = 1024;
-// Sent in one go, though UCX would take more at once: then the thread looks at its other work, and at deadlines.
-constexpr int kTurnMessages = 4;
 
 // The part of `spans` from `offset` on, `bytes` long, as UCX wants it.
 std::vector<ucp_dt_iov_t> Slice(const UcxSpans& spans, uint64_t offset, uint64_t bytes) {
@@ -83,11 +81,8 @@ std::unique_ptr<UcxPeer::Piece> UcxPeer::NextQueued() {
 
 void UcxPeer::SendQueued() {
   if (std::exchange(sending_, true)) return;
-  for (int sent = 0; !closing_ && !broken_; ++sent) {
-    if (sent == kTurnMessages) {
-      PumpSoon();
-      break;
-    }
+  // What ends on the way pumps soon, not here: so this sends what is queued now, and the thread looks at its other work.
+  while (!closing_ && !broken_) {
     std::unique_ptr<Piece> next = NextQueued();
     if (next == nullptr) break;
     if (!Send(std::move(next))) return;

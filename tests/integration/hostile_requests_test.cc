@@ -118,7 +118,9 @@ class HostileRequestsTest : public ::testing::TestWithParam<PlaneKind> {
     target_.window_id = std::string(window_->id());
     target_.window_bytes = kWindowBytes;
     target_.window_closed = OpenWindow()->id();
-    while (GetInto(target_.window_closed, 0).ok()) std::this_thread::sleep_for(milliseconds(10));
+    for (int i = 0; i < 1000 && GetInto(target_.window_closed, 0).ok(); ++i) {
+      std::this_thread::sleep_for(milliseconds(10));
+    }
   }
 
   std::shared_ptr<ClientWindow> OpenWindow() {

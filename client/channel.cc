@@ -171,8 +171,12 @@ void Channel::OnceDone() {
 }
 
 void Channel::Close() {
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  plane_.Close();  // ends the calls over its connection
   std::unique_lock lock(mutex_);
-  closed_ = true;
   for (grpc::ClientContext* context : contexts_) context->TryCancel();
   idle_.wait(lock, [this] { return running_ == 0 && contexts_.empty(); });
 }

@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "absl/status/status.h"
+#include "client/channel_time.h"
 #include "client/client.h"
 #include "client/plane.h"
 #include "client/retry.h"
@@ -22,8 +23,6 @@
 #include "larder/v1/window.grpc.pb.h"
 
 namespace larder {
-
-using SystemTime = std::chrono::system_clock::time_point;
 
 // Thread-safe. Shared by the client and its calls: destroyed with the last of them.
 class Channel : public std::enable_shared_from_this<Channel> {

@@ -170,33 +170,14 @@ void Client::PutAsync(const Space& space, std::span<const PutBlock> blocks,
     done(std::move(status));
     return;
   }
-  auto work = std::make_shared<PutWork>();
-  work->space = space;
-  work->blocks.assign(blocks.begin(), blocks.end());
-  work->codec = options.codec;
-  work->durability = options.durability;
-  if (options.encode_at == EncodeAt::kClient) work->recipe = RecipeOf(space, options);
-  work->results.resize(blocks.size());
-  const SystemTime deadline = DeadlineOf(options);
-  impl_->RunRegistered(
-      space.id, deadline,
-      [impl = impl_, work, deadline](Channel::Report report) {
-        impl->StartPut(work, deadline, std::move(report));
-      },
-      [work, done = std::move(done)](absl::Status status) {
-        if (status.ok()) {
-          done(std::move(work->results));
-        } else {
-          done(std::move(status));
-        }
-      });
-}
-
-absl::StatusOr<std::vector<PutResult>> Client::Put(const Space& space,
-                                                   std::span<const PutBlock> blocks,
-                                                   const PutOptions& options) {
-  return Await<absl::StatusOr<std::vector<PutResult>>>(
-      [&](auto done) { PutAsync(space, blocks, options, std::move(done)); });
+  auto work = PutWorkOf(space, blocks, options);
+  impl_->RunPut(work, DeadlineOf(options), [work, done = std::move(done)](absl::Status status) {
+    if (status.ok()) {
+      done(std::move(work->results));
+    } else {
+      done(std::move(status));
+    }
+  });
 }
 
 void Client::GetAsync(const Space& space, std::span<const GetBlock> blocks,

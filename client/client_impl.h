@@ -29,6 +29,8 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
   void StartPut(std::shared_ptr<PutWork> work, SystemTime deadline, Channel::Report report);
   // A get with all its rounds; `done` gets Ok when work->results are filled.
   void RunGet(std::shared_ptr<GetWork> work, SystemTime deadline, Channel::Report done);
+  // The same for a put.
+  void RunPut(std::shared_ptr<PutWork> work, SystemTime deadline, Channel::Report done);
 
   void Remember(SpaceId space, const v1::RegisterManifestRequest& registration) {
     std::lock_guard lock(mutex_);

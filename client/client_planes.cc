@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "client/call_helper.h"
 #include "client/client_impl.h"
 #include "client/window_get.h"
 #include "client/window_put.h"
@@ -81,11 +82,21 @@ void Client::Impl::RunGet(std::shared_ptr<GetWork> work, SystemTime deadline,
                 });
 }
 
+void Client::Impl::RunPut(std::shared_ptr<PutWork> work, SystemTime deadline,
+                          Channel::Report done) {
+  RunRegistered(
+      work->space.id, deadline,
+      [self = shared_from_this(), work, deadline](Channel::Report report) {
+        self->StartPut(work, deadline, std::move(report));
+      },
+      std::move(done));
+}
+
 namespace {
 
-// Runs a get and does its receiving on this thread.
-template <typename Run>
-absl::Status RunHelped(const std::shared_ptr<GetWork>& work, Run run) {
+// Runs a call, and does its work on this thread while it waits.
+template <typename Work, typename Run>
+absl::Status RunHelped(const std::shared_ptr<Work>& work, Run run) {
   const auto helper = std::make_shared<CallHelper>();
   const auto result = std::make_shared<absl::Status>();
   work->helper = helper;
@@ -106,6 +117,18 @@ absl::StatusOr<std::vector<GetResult>> Client::Get(const Space& space,
   const auto work = GetWorkOf(space, blocks, options);
   const absl::Status status = RunHelped(work, [&](Channel::Report done) {
     impl_->RunGet(work, DeadlineOf(options), std::move(done));
+  });
+  if (!status.ok()) return status;
+  return std::move(work->results);
+}
+
+absl::StatusOr<std::vector<PutResult>> Client::Put(const Space& space,
+                                                   std::span<const PutBlock> blocks,
+                                                   const PutOptions& options) {
+  if (absl::Status status = CheckPut(space, blocks, options); !status.ok()) return status;
+  const auto work = PutWorkOf(space, blocks, options);
+  const absl::Status status = RunHelped(work, [&](Channel::Report done) {
+    impl_->RunPut(work, DeadlineOf(options), std::move(done));
   });
   if (!status.ok()) return status;
   return std::move(work->results);

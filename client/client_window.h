@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "client/call_link.h"
 #include "client/client.h"
 #include "proto/contract/shm_window.h"
 
@@ -32,6 +33,8 @@ class ClientWindow {
   virtual PlaneKind plane() const = 0;
   virtual std::span<std::byte> memory() const = 0;
   virtual std::string_view id() const = 0;
+  // Calls over the connection that keeps it open.
+  virtual CallLink& calls() = 0;
   // Whether the server still has it, as far as can be told without asking. Cheap.
   virtual bool alive() const = 0;
   // Whether the server tells the progress slots of a get while it writes; else the window does, as bytes arrive.
@@ -55,7 +58,7 @@ class ClientWindow {
   // any more.
   virtual bool EndCall(uint64_t tag, bool answered) = 0;
 
-  // Tells the server that the client is done with it; its transfers over the window end.
+  // Tells the server that the client is done with it; its transfers over the window and its calls end.
   virtual void Disconnect() = 0;
 
  protected:

@@ -29,19 +29,29 @@ KvShape ShapeOf(const Space& space, const PutBlock& block) {
   return shape;
 }
 
-OutgoingFrame Frame(const Space& space, const PutBlock& block) {
+OutgoingFrame::Piece RawHeader(const Space& space, const PutBlock& block) {
+  auto header = std::make_shared<const std::vector<std::byte>>(
+      BuildRawFrameHeader(IdentityOf(space, block), ShapeOf(space, block),
+                          {block.raw.get(), block.raw_bytes}));
+  return {*header, header};
+}
+
+OutgoingFrame RawPayload(const Space& space, const PutBlock& block) {
   const KvShape shape = ShapeOf(space, block);
   const std::span<const std::byte> raw(block.raw.get(), block.raw_bytes);
-  auto header = std::make_shared<const std::vector<std::byte>>(
-      BuildRawFrameHeader(IdentityOf(space, block), shape, raw));
   OutgoingFrame frame;
   frame.frame_bytes = RawFrameBytes(shape);
-  frame.pieces.push_back({*header, header});
   for (const RawStream& stream : RawStreams(shape)) {
     frame.pieces.push_back({raw.subspan(stream.offset, stream.bytes), block.raw});
     const uint64_t padding = AlignFrame(stream.bytes) - stream.bytes;
     if (padding > 0) frame.pieces.push_back({std::span(kPadding).first(padding), nullptr});
   }
+  return frame;
+}
+
+OutgoingFrame Frame(const Space& space, const PutBlock& block) {
+  OutgoingFrame frame = RawPayload(space, block);
+  frame.pieces.insert(frame.pieces.begin(), RawHeader(space, block));
   return frame;
 }
 

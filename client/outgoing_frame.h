@@ -25,7 +25,11 @@ struct OutgoingFrame {
 // The block's own shape: the space's with the tokens it holds.
 KvShape ShapeOf(const Space& space, const PutBlock& block);
 
-// One pass over the block, for its checksums.
+// The raw frame's header region: one pass over the block, for its checksums.
+OutgoingFrame::Piece RawHeader(const Space& space, const PutBlock& block);
+// The raw frame without its header region, which `frame_bytes` counts all the same. Reads no byte of the block.
+OutgoingFrame RawPayload(const Space& space, const PutBlock& block);
+// Both.
 OutgoingFrame Frame(const Space& space, const PutBlock& block);
 // The same, encoded by a recipe: a header region and one piece. A block none of whose streams can be coded is
 // as Frame has it.

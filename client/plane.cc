@@ -40,8 +40,15 @@ std::shared_ptr<std::byte> HoldRange(const OpenWindow& open, const WindowSpan& s
   return {memory, [open, span](std::byte*) { open.ranges->Free(span); }};
 }
 
-Plane::~Plane() {
-  if (open_) open_.window->Disconnect();
+void Plane::Close() {
+  OpenWindow open;
+  {
+    std::lock_guard lock(mutex_);
+    wanted_ = false;
+    closed_ = true;
+    open = std::exchange(open_, {});
+  }
+  if (open) open.window->Disconnect();
 }
 
 // A window of shared memory, or why there is none.
@@ -101,7 +108,9 @@ void Plane::Set(OpenWindow open, std::string reason) {
   {
     std::lock_guard lock(mutex_);
     negotiating_ = false;
-    if (open) {
+    if (closed_) {
+      // Nobody calls any more: the new one ends below.
+    } else if (open) {
       again = std::exchange(wanted_, true);
       ++windows_opened_;
       kind_ = open.window->plane();
@@ -110,7 +119,7 @@ void Plane::Set(OpenWindow open, std::string reason) {
       retry_at_ = std::chrono::steady_clock::now() + kRetryPause;
     }
     reason_ = std::move(reason);
-    std::swap(open_, open);
+    if (!closed_) std::swap(open_, open);
   }
   if (open) open.window->Disconnect();
   if (again) TellChange();

@@ -35,8 +35,10 @@ class Plane {
   static constexpr auto kRetryPause = std::chrono::milliseconds(500);
 
   explicit Plane(const ClientOptions& options) : options_(options) {}
-  ~Plane();
+  ~Plane() { Close(); }
 
+  // Lets go of the window, whose calls end, and wants none any more.
+  void Close();
   // Opens a window as the server's offer and the user's choice allow. Blocks a few milliseconds (touching
   // pages: longer). FAILED_PRECONDITION when the user insists on a plane that can not be had.
   absl::Status Negotiate(const v1::CapabilitiesResponse& capabilities);
@@ -75,6 +77,7 @@ class Plane {
   std::string reason_ = "not negotiated";
   bool wanted_ = false;  // a window was had, so a dead one is replaced
   bool negotiating_ = false;
+  bool closed_ = false;
   std::chrono::steady_clock::time_point retry_at_;
   uint64_t windows_opened_ = 0;
 };

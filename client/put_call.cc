@@ -122,6 +122,18 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
 
 }  // namespace
 
+std::shared_ptr<PutWork> PutWorkOf(const Space& space, std::span<const PutBlock> blocks,
+                                   const PutOptions& options) {
+  auto work = std::make_shared<PutWork>();
+  work->space = space;
+  work->blocks.assign(blocks.begin(), blocks.end());
+  work->codec = options.codec;
+  work->durability = options.durability;
+  if (options.encode_at == EncodeAt::kClient) work->recipe = RecipeOf(space, options);
+  work->results.resize(blocks.size());
+  return work;
+}
+
 v1::PutOpen OpenOf(const PutWork& work, size_t blocks) {
   v1::PutOpen open;
   open.set_space_id(work.space.id);

@@ -17,6 +17,8 @@
 
 namespace larder {
 
+class CallHelper;
+
 using PutDone = std::function<void(absl::StatusOr<std::vector<PutResult>>)>;
 
 // What every attempt of one call shares.
@@ -27,7 +29,13 @@ struct PutWork {
   Durability durability = Durability::kMemory;
   std::optional<BlockRecipe> recipe;  // set: blocks are encoded here
   std::vector<PutResult> results;
+  // The synchronous caller's thread; null when nobody waits.
+  std::shared_ptr<CallHelper> helper;
 };
+
+// The options have passed CheckPut.
+std::shared_ptr<PutWork> PutWorkOf(const Space& space, std::span<const PutBlock> blocks,
+                                   const PutOptions& options);
 
 // What both planes say and are told.
 v1::PutOpen OpenOf(const PutWork& work, size_t blocks);

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
@@ -19,6 +20,9 @@
 
 namespace larder {
 namespace {
+
+// More than Linux gives a local socket for what is on its way (208 KiB).
+constexpr size_t kReplyBytesMax = 256 << 10;
 
 // Closes what it holds.
 class Descriptor {
@@ -122,22 +126,41 @@ absl::StatusOr<std::shared_ptr<ShmClientWindow>> ShmClientWindow::Open(std::stri
   window->id_.assign(reply.window_id.begin(), reply.window_id.end());
   // Not before: it takes a second for a few GiB, and the server does not wait that long for a hello.
   if (touch) std::memset(window->memory_, 0, bytes);
+  window->receiver_ = std::thread([raw = window.get()] { raw->Receive(); });
   return window;
 }
 
+ShmClientWindow::ShmClientWindow(int socket, std::byte* memory, uint64_t bytes)
+    : socket_(socket), memory_(memory), bytes_(bytes), calls_([this](const std::string& message) {
+        const ssize_t sent =
+            ::send(socket_, message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        return sent == static_cast<ssize_t>(message.size());
+      }) {}
+
 ShmClientWindow::~ShmClientWindow() {
+  Disconnect();
+  if (receiver_.joinable()) receiver_.join();
   ::close(socket_);
   ::munmap(memory_, bytes_);
 }
 
-bool ShmClientWindow::alive() const {
-  if (disconnected_.load(std::memory_order_relaxed)) return false;
-  pollfd ready{socket_, POLLIN | POLLRDHUP, 0};
-  return ::poll(&ready, 1, 0) == 0;  // the server never speaks after its reply
+void ShmClientWindow::Receive() {
+  std::vector<char> message(kReplyBytesMax);
+  while (true) {
+    const ssize_t size = ::recv(socket_, message.data(), message.size(), MSG_TRUNC);
+    if (size < 0 && errno == EINTR) continue;
+    if (size <= 0 || static_cast<size_t>(size) > message.size() ||
+        !calls_.OnMessage({message.data(), static_cast<size_t>(size)})) {
+      break;
+    }
+  }
+  Disconnect();
 }
 
 void ShmClientWindow::Disconnect() {
-  if (!disconnected_.exchange(true)) ::shutdown(socket_, SHUT_RDWR);
+  if (!alive_.exchange(false)) return;
+  ::shutdown(socket_, SHUT_RDWR);
+  calls_.End();
 }
 
 }  // namespace larder

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "absl/status/statusor.h"
 #include "client/client_window.h"
@@ -26,7 +27,8 @@ class ShmClientWindow final : public ClientWindow {
   PlaneKind plane() const override { return PlaneKind::kShm; }
   std::span<std::byte> memory() const override { return {memory_, bytes_}; }
   std::string_view id() const override { return id_; }
-  bool alive() const override;
+  CallLink& calls() override { return calls_; }
+  bool alive() const override { return alive_.load(std::memory_order_relaxed); }
   bool server_tells() const override { return true; }
   uint64_t BeginCall(std::span<const WindowSpan>, std::span<ProgressSlot>, Arrived) override {
     return 0;
@@ -39,14 +41,16 @@ class ShmClientWindow final : public ClientWindow {
   void Disconnect() override;
 
  private:
-  ShmClientWindow(int socket, std::byte* memory, uint64_t bytes)
-      : socket_(socket), memory_(memory), bytes_(bytes) {}
+  ShmClientWindow(int socket, std::byte* memory, uint64_t bytes);
+  void Receive();
 
   const int socket_;
-  std::atomic<bool> disconnected_{false};
+  std::atomic<bool> alive_{true};
   std::byte* const memory_;
   const uint64_t bytes_;
   std::string id_;
+  CallLink calls_;
+  std::thread receiver_;  // of answers; asleep without
 };
 
 }  // namespace larder

@@ -86,7 +86,11 @@ absl::Status UcxClientWindow::Connect(const ClientOptions& options,
   const auto connected = std::make_shared<std::promise<absl::StatusOr<std::shared_ptr<UcxPeer>>>>();
   worker_->Connect(
       ucx_address, hello, std::chrono::steady_clock::now() + kConnectTimeout,
-      [state = state_] { state->alive.store(false, std::memory_order_relaxed); },
+      [state = state_] {
+        state->alive.store(false, std::memory_order_relaxed);
+        state->calls.End();
+      },
+      [state = state_](std::string_view text) { return state->calls.OnMessage(text); },
       [connected](auto peer) { connected->set_value(std::move(peer)); });
   auto coming = connected->get_future();
   if (coming.wait_for(kConnectTimeout + kEndTimeout) != std::future_status::ready) {
@@ -94,12 +98,11 @@ absl::Status UcxClientWindow::Connect(const ClientOptions& options,
   }
   auto peer = coming.get();
   if (!peer.ok()) return peer.status();
-  peer_ = *std::move(peer);
+  state_->peer = *std::move(peer);
   return absl::OkStatus();
 }
 
 UcxClientWindow::~UcxClientWindow() {
-  peer_.reset();
   worker_.reset();  // ends every transfer
   ::munmap(memory_, bytes_);
 }
@@ -112,16 +115,16 @@ uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
     const State::Call call{std::vector<State::Block>(spans.size())};
     do {
       tag = ((uint64_t{random_()} << 32) | random_()) << kPositionBits;
-    } while (!state_->calls.try_emplace(tag, call).second);
+    } while (!state_->transfers.try_emplace(tag, call).second);
   }
   for (size_t i = 0; i < spans.size(); ++i) {
     const auto update = [state = state_, tag, i](auto change) {
       std::lock_guard lock(state->mutex);
-      const auto call = state->calls.find(tag);
-      if (call == state->calls.end()) return;
+      const auto call = state->transfers.find(tag);
+      if (call == state->transfers.end()) return;
       change(call->second.blocks[i]);
       state->changed.notify_all();
-      if (call->second.left && call->second.ended()) state->calls.erase(call);
+      if (call->second.left && call->second.ended()) state->transfers.erase(call);
     };
     ProgressSlot* const slot = slots.empty() ? nullptr : &slots[i];
     const auto ended = [update, slot](UcxEnd) {
@@ -144,9 +147,9 @@ uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
         }
         update([here](State::Block& block) { block.arrived = here; });
       };
-      peer_->Expect(tag + i, part.size(), arrive, ended);
+      state_->peer->Expect(tag + i, part.size(), arrive, ended);
     } else {
-      peer_->Offer(tag + i, spans[i].offset, {part}, ended);
+      state_->peer->Offer(tag + i, spans[i].offset, {part}, ended);
     }
   }
   return tag;
@@ -155,7 +158,7 @@ uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
 bool UcxClientWindow::AwaitArrival(uint64_t tag, std::span<const uint64_t> frame_bytes,
                                    std::chrono::steady_clock::time_point until) {
   std::unique_lock lock(state_->mutex);
-  const std::vector<State::Block>& blocks = state_->calls.at(tag).blocks;
+  const std::vector<State::Block>& blocks = state_->transfers.at(tag).blocks;
   const size_t count = std::min(blocks.size(), frame_bytes.size());
   const auto here = [&](size_t i) { return blocks[i].arrived >= frame_bytes[i]; };
   state_->changed.wait_until(lock, until, [&] {
@@ -171,20 +174,21 @@ bool UcxClientWindow::AwaitArrival(uint64_t tag, std::span<const uint64_t> frame
 
 bool UcxClientWindow::EndCall(uint64_t tag, bool /*answered*/) {
   std::unique_lock lock(state_->mutex);
-  State::Call& call = state_->calls.at(tag);
+  State::Call& call = state_->transfers.at(tag);
   const size_t blocks = call.blocks.size();
   lock.unlock();
-  for (size_t i = 0; i < blocks; ++i) peer_->Withdraw(tag + i);
+  for (size_t i = 0; i < blocks; ++i) state_->peer->Withdraw(tag + i);
   lock.lock();
   const bool ended = state_->changed.wait_for(lock, kEndTimeout, [&] { return call.ended(); });
   call.left = !ended;
-  if (ended) state_->calls.erase(tag);
+  if (ended) state_->transfers.erase(tag);
   return ended;
 }
 
 void UcxClientWindow::Disconnect() {
   state_->alive.store(false, std::memory_order_relaxed);
-  peer_->Close();
+  state_->calls.End();
+  state_->peer->Close();
 }
 
 }  // namespace larder

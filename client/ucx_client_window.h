@@ -36,6 +36,7 @@ class UcxClientWindow final : public ClientWindow {
   PlaneKind plane() const override { return PlaneKind::kUcx; }
   std::span<std::byte> memory() const override { return {memory_, bytes_}; }
   std::string_view id() const override { return id_; }
+  CallLink& calls() override { return state_->calls; }
   bool alive() const override { return state_->alive.load(std::memory_order_relaxed); }
   bool server_tells() const override { return false; }
   uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
@@ -48,6 +49,12 @@ class UcxClientWindow final : public ClientWindow {
  private:
   // Shared with callbacks of UCX, which may outlive the window.
   struct State {
+    // Set by Open, constant then.
+    std::shared_ptr<transport::UcxPeer> peer;
+    CallLink calls{[this](std::string message) {
+      peer->Tell(std::move(message));
+      return true;
+    }};
     std::atomic<bool> alive{true};
     std::mutex mutex;
     std::condition_variable changed;
@@ -62,7 +69,7 @@ class UcxClientWindow final : public ClientWindow {
         return std::ranges::all_of(blocks, [](const Block& block) { return block.ended; });
       }
     };
-    std::map<uint64_t, Call> calls;  // by tag
+    std::map<uint64_t, Call> transfers;  // of calls, by tag
   };
 
   UcxClientWindow(std::byte* memory, uint64_t bytes) : memory_(memory), bytes_(bytes) {}
@@ -74,7 +81,6 @@ class UcxClientWindow final : public ClientWindow {
   std::string id_;
   std::random_device random_;
   std::unique_ptr<transport::UcxWorker> worker_;
-  std::shared_ptr<transport::UcxPeer> peer_;
 };
 
 }  // namespace larder

@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "client/call_helper.h"
 #include "client/progress_wait.h"
 #include "client/unary_call.h"
 #include "client/window_answer.h"
@@ -110,44 +111,62 @@ void WindowGet::Send() {
   tag_ = open_.window->BeginCall(spans, {&SlotAt(0), spans.size()},
                                  on_arrival_ ? ToBatch() : ClientWindow::Arrived());
   request.set_tag(tag_);
-  batch_->kept = shared_from_this();
-  answered_.store(false, std::memory_order_relaxed);
-  meeting_.store(work_->helper != nullptr ? 2 : 1, std::memory_order_relaxed);
-  const auto batch = batch_;  // this may be through before StartUnary returns
+  const auto self = shared_from_this();
+  const auto helper = work_->helper;
+  over_link_ = SendOverLink();
+  if (!over_link_) SendOverGrpc();
+  if (helper != nullptr) helper->Offer([self] { self->Help(); });
+}
+
+// For a caller that waits, who does nothing on the window's thread.
+bool WindowGet::SendOverLink() {
+  if (work_->helper == nullptr || work_->options.on_layers) return false;
+  v1::WindowCall call;
+  call.mutable_get()->Swap(&batch_->request);
+  const auto number = open_.window->calls().Start(
+      call, deadline_, [batch = batch_](absl::StatusOr<v1::WindowReply> reply) {
+        if (reply.ok()) {
+          std::lock_guard lock(batch->mutex);
+          if (!batch->answered.load()) batch->response.Swap(reply->mutable_get());
+        }
+        batch->Answer(reply.status());
+      });
+  if (!number) call.mutable_get()->Swap(&batch_->request);
+  return number.has_value();
+}
+
+void WindowGet::SendOverGrpc() {
+  const auto batch = batch_;
+  const auto alone = work_->helper == nullptr ? shared_from_this() : nullptr;
   const auto channel = channel_;
-  if (work_->helper != nullptr) OfferHelp();
   StartUnary(
       *channel, deadline_, &batch->request, &batch->response,
-      [batch](const absl::Status& status) {
-        if (batch->taken.exchange(true)) return;
-        std::exchange(batch->kept, nullptr)->OnAnswer(status);
+      [batch, alone](const absl::Status& status) {
+        batch->Answer(status);
+        if (alone != nullptr) alone->Conclude(true);
       },
       [&channel](auto... arguments) { channel->windows().async()->GetToWindow(arguments...); });
 }
 
-void WindowGet::OnAnswer(const absl::Status& status) {
-  answer_ = status;
-  answered_.store(true);
-  if (std::atomic<uint32_t>* const word = sleeping_on_.load()) WakeAll(*word);
+void WindowGet::Batch::Answer(absl::Status status) {
   {
-    std::lock_guard lock(batch_->mutex);
-    batch_->changed.notify_one();
+    std::lock_guard lock(mutex);
+    if (answered.load()) return;
+    answer = std::move(status);
+    answered.store(true);
+    changed.notify_one();
   }
-  MeetUp();
-}
-
-void WindowGet::MeetUp() {
-  if (meeting_.fetch_sub(1, std::memory_order_acq_rel) == 1) Conclude(true);
+  if (std::atomic<uint32_t>* const word = sleeping_on.load()) WakeAll(*word);
 }
 
 // `answered`: else every block is whole.
 void WindowGet::Conclude(bool answered) {
-  absl::Status status = answered ? answer_ : absl::OkStatus();
+  absl::Status status = answered ? batch_->answer : absl::OkStatus();
   if (answered && status.ok() &&
       !open_.window->AwaitArrival(tag_, SentBytes(batch_->response), ArrivalDeadline(deadline_))) {
     status = ServerUnreachable(channel_->options().address, "the window's transfers broke off");
   }
-  untouched_ = open_.window->EndCall(tag_, !answered || IsAnswer(answer_));
+  untouched_ = open_.window->EndCall(tag_, !answered || IsAnswer(batch_->answer));
   if (!answered) {
     for (Arriving& block : blocks_) TakeHit(block);
   } else if (status.ok()) {

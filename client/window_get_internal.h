@@ -23,9 +23,9 @@ struct Arriving {
   ArrivingFrame frame;
 };
 
-// One attempt. Two threads meet in it: the one that waits for the call (the helper), which receives blocks or sees them
-// received, and the answer's. Whoever is through last goes on alone; a helper that has seen every block whole does not
-// wait for an answer, which could tell it nothing, and goes on at once.
+// One attempt. The thread that waits for the call (the helper) receives the blocks, or sees them received, and goes on
+// alone: when every block is whole it does not wait for an answer, which could tell it nothing. Without a helper the thread
+// that brings the answer does it all.
 class WindowGet : public std::enable_shared_from_this<WindowGet> {
  public:
   WindowGet(std::shared_ptr<Channel> channel, OpenWindow open, std::shared_ptr<GetWork> work,
@@ -40,32 +40,37 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   void NextBatch();
 
  private:
-  // What the batch under way shares with the window's thread and with gRPC's, which must not be the ones that let go
-  // of the window, and may come when the attempt is through.
+  // What the batch under way shares with the window's thread and with those that bring answers, which must not be the
+  // ones that let go of the window, and may come when the attempt is through.
   struct Batch {
     explicit Batch(WindowGet* of) : get(of) {}
+    // The first one counts.
+    void Answer(absl::Status status);
+
     v1::GetToWindowRequest request;
     v1::GetToWindowResponse response;
-    std::shared_ptr<WindowGet> kept;  // while the answer is waited for
-    // Who concludes: the first to set it may, the answer's thread together with the helper.
-    std::atomic<bool> taken{false};
     std::mutex mutex;
     std::condition_variable changed;
     WindowGet* get;  // null when the window's thread must not touch it any more
     size_t whole = 0;
+    absl::Status answer;  // once answered; what `response` says holds then, too
+    std::atomic<bool> answered{false};
+    // Where the helper sleeps; else null.
+    std::atomic<std::atomic<uint32_t>*> sleeping_on{nullptr};
   };
   bool TakeRoom();
   void Send();
+  bool SendOverLink();
+  void SendOverGrpc();
   ClientWindow::Arrived ToBatch();
-  void OfferHelp();
-  void OnAnswer(const absl::Status& status);
+  void Help();
   bool SeeReceived();
+  void AwaitAnswer();
+  void GiveUpWhenLate();
   bool Receive();
   void ReceiveBlock(size_t position);
   uint64_t BytesBehind(size_t position) const;
   void AwaitMore(size_t position, uint32_t seen, bool begun);
-  void EndHelp(bool whole);
-  void MeetUp();
   void Conclude(bool answered);
   absl::Status TakeAnswers();
   void TakeAnswer(Arriving& block, const v1::WindowGetResult& answer);
@@ -91,12 +96,9 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   WindowSpan slots_;
   uint64_t tag_ = 0;
   std::shared_ptr<Batch> batch_;
+  bool over_link_ = false;   // its deadline is the helper's affair
   bool on_arrival_ = false;  // the window's thread verifies what it receives
   bool untouched_ = false;   // the call has ended so that nothing touches its spans any more
-  absl::Status answer_;
-  std::atomic<bool> answered_{false};
-  std::atomic<std::atomic<uint32_t>*> sleeping_on_{nullptr};
-  std::atomic<int> meeting_{0};
 };
 
 }  // namespace larder

@@ -1,10 +1,12 @@
 // The receiving of a get over a window, on the thread that waits for the call.
 #include <algorithm>
+#include <chrono>
 #include <mutex>
 #include <utility>
 
 #include "client/progress_wait.h"
 #include "client/window_get_internal.h"
+#include "proto/contract/errors.h"
 #include "proto/contract/shm_window.h"
 
 namespace larder {
@@ -29,28 +31,46 @@ ClientWindow::Arrived WindowGet::ToBatch() {
   };
 }
 
-void WindowGet::OfferHelp() {
-  work_->helper->Offer([self = shared_from_this()] {
-    self->EndHelp(self->on_arrival_ ? self->SeeReceived() : self->Receive());
-  });
+// On the thread that waits for the call.
+void WindowGet::Help() {
+  const bool whole = on_arrival_ ? SeeReceived() : Receive();
+  // But a prefix's answer has its lease.
+  const bool enough = whole && !work_->prefix;
+  if (!enough) AwaitAnswer();
+  Conclude(!enough);
 }
 
 // Until every block is whole, or the answer says which will not come. Whether every block is whole.
 bool WindowGet::SeeReceived() {
-  std::unique_lock lock(batch_->mutex);
-  batch_->changed.wait(lock,
-                       [this] { return answered_.load() || batch_->whole == blocks_.size(); });
-  return batch_->whole == blocks_.size();
+  const size_t blocks = blocks_.size();
+  {
+    std::unique_lock lock(batch_->mutex);
+    const auto seen = [&] { return batch_->answered.load() || batch_->whole == blocks; };
+    if (!over_link_) {
+      batch_->changed.wait(lock, seen);
+    } else {
+      batch_->changed.wait_until(lock, deadline_, seen);
+    }
+    if (batch_->whole == blocks) return true;
+  }
+  GiveUpWhenLate();
+  return false;
 }
 
-// `whole`: every block is. But a prefix's answer has its lease.
-void WindowGet::EndHelp(bool whole) {
-  if (whole && !work_->prefix && !batch_->taken.exchange(true)) {
-    const auto self = std::exchange(batch_->kept, nullptr);
-    Conclude(false);
-  } else {
-    MeetUp();
+void WindowGet::AwaitAnswer() {
+  const auto answered = [this] { return batch_->answered.load(); };
+  {
+    std::unique_lock lock(batch_->mutex);
+    if (!over_link_) return batch_->changed.wait(lock, answered);
+    if (batch_->changed.wait_until(lock, deadline_, answered)) return;
   }
+  GiveUpWhenLate();
+}
+
+// gRPC answers at the deadline by itself.
+void WindowGet::GiveUpWhenLate() {
+  if (!over_link_ || std::chrono::system_clock::now() < deadline_) return;
+  batch_->Answer(DeadlineSpent("get"));
 }
 
 // Block after block, as far as the slots tell. Whether every block is whole.
@@ -63,7 +83,8 @@ void WindowGet::ReceiveBlock(size_t position) {
   Arriving& block = blocks_[position];
   ProgressSlot& slot = SlotAt(position);
   while (true) {
-    const bool last_look = answered_.load(std::memory_order_acquire);
+    GiveUpWhenLate();
+    const bool last_look = batch_->answered.load(std::memory_order_acquire);
     const uint32_t state = slot.state.load(std::memory_order_acquire);
     const bool begun = (state & ProgressSlot::kBegun) != 0;
     if (begun) {
@@ -92,9 +113,9 @@ void WindowGet::AwaitMore(size_t position, uint32_t seen, bool begun) {
     if (SpinUntilChanged(slot.state, seen)) return;
   }
   slot.waiters.store(1);
-  sleeping_on_.store(&slot.state);
-  if (!answered_.load() && slot.state.load() == seen) SleepOn(slot.state, seen);
-  sleeping_on_.store(nullptr);
+  batch_->sleeping_on.store(&slot.state);
+  if (!batch_->answered.load() && slot.state.load() == seen) SleepOn(slot.state, seen);
+  batch_->sleeping_on.store(nullptr);
   slot.waiters.store(0, std::memory_order_relaxed);
 }
 

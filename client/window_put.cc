@@ -1,16 +1,21 @@
 #include "client/window_put.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <cstring>
+#include <mutex>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "client/outgoing_frame.h"
 #include "client/retention_wire.h"
+#include "client/call_helper.h"
 #include "client/unary_call.h"
 #include "larder/v1/window.grpc.pb.h"
 #include "proto/contract/errors.h"
 #include "proto/contract/grpc_status.h"
+#include "proto/contract/limits.h"
 #include "proto/contract/shm_window.h"
 
 namespace larder {
@@ -20,17 +25,20 @@ namespace {
 constexpr uint64_t kHeaderBytesPerCallMax = 2u << 20;
 constexpr size_t kBlocksPerCallMax = 4'096;
 
+// So much of a call is told to the server at a time, while the checksums of the next are computed.
+constexpr uint64_t kToldBytes = 1u << 20;
+
 // Where the payload stands in the window already; nullopt when it does not, or has gaps.
-std::optional<uint64_t> StandsInWindow(const OutgoingFrame& frame, const ClientWindow& window) {
+std::optional<uint64_t> StandsInWindow(std::span<const OutgoingFrame::Piece> payload,
+                                       const ClientWindow& window) {
   const auto memory = window.memory();
   const std::byte* next = nullptr;
-  for (size_t i = 1; i < frame.pieces.size(); ++i) {
-    const auto bytes = frame.pieces[i].bytes;
-    if (next != nullptr && bytes.data() != next) return std::nullopt;
-    next = bytes.data() + bytes.size();
+  for (const OutgoingFrame::Piece& piece : payload) {
+    if (next != nullptr && piece.bytes.data() != next) return std::nullopt;
+    next = piece.bytes.data() + piece.bytes.size();
   }
-  if (frame.pieces.size() < 2) return std::nullopt;
-  const std::byte* const begin = frame.pieces[1].bytes.data();
+  if (payload.empty()) return std::nullopt;
+  const std::byte* const begin = payload.front().bytes.data();
   if (std::less<>()(begin, memory.data()) || std::less<>()(memory.data() + memory.size(), next)) {
     return std::nullopt;
   }
@@ -39,7 +47,7 @@ std::optional<uint64_t> StandsInWindow(const OutgoingFrame& frame, const ClientW
   return offset;
 }
 
-// One attempt; goes on on the thread of each answer.
+// One attempt; goes on on the thread that waits for the call, without one on the thread of each answer.
 class WindowPut : public std::enable_shared_from_this<WindowPut> {
  public:
   WindowPut(std::shared_ptr<Channel> channel, OpenWindow open, std::shared_ptr<PutWork> work,
@@ -53,10 +61,33 @@ class WindowPut : public std::enable_shared_from_this<WindowPut> {
   void NextCall();
 
  private:
+  // A block of the call under way, which has its place in the window.
+  struct Placed {
+    const PutBlock& block;
+    OutgoingFrame::Piece header;  // of a raw block: not known before it is told
+    std::vector<OutgoingFrame::Piece> payload;
+    WindowSpan span;
+    bool stands = false;  // there already
+  };
+  // What a call over the window's connection comes to, shared with who brings it.
+  struct Answer {
+    void Set(absl::StatusOr<v1::WindowReply> reply);
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::optional<absl::Status> status;
+    v1::PutFromWindowResponse response;
+  };
+
   bool Place(const PutBlock& block);
   void Send();
+  void Tell(Placed& placed);
+  void Flush();
+  void SendOverGrpc();
+  void AwaitAnswer();
   void OnAnswer(absl::Status status);
   void GiveRoomBack();
+  void GoInline();
+  size_t blocks_max() const { return linked_ ? kWindowCallBlocksMax : kBlocksPerCallMax; }
 
   const std::shared_ptr<Channel> channel_;
   const OpenWindow open_;
@@ -67,12 +98,16 @@ class WindowPut : public std::enable_shared_from_this<WindowPut> {
 
   // The call under way.
   size_t first_ = 0;
-  std::vector<WindowSpan> spans_;  // of every payload
-  std::vector<WindowSpan> taken_;  // those of them that are ours to give back
+  std::vector<Placed> placed_;
+  std::vector<WindowSpan> taken_;  // spans of them that are ours to give back
   uint64_t header_bytes_ = 0;
   uint64_t tag_ = 0;
-  v1::PutFromWindowRequest request_;
+  bool linked_ = false;             // it goes over the window's connection
+  std::optional<uint64_t> number_;  // there, once it has begun
+  uint64_t untold_bytes_ = 0;
+  v1::PutFromWindowRequest request_;  // what the server is to be told
   v1::PutFromWindowResponse response_;
+  std::shared_ptr<Answer> answer_;
 };
 
 void WindowPut::NextCall() {
@@ -80,20 +115,19 @@ void WindowPut::NextCall() {
     report_(absl::OkStatus());
     return;
   }
-  request_.Clear();
-  response_.Clear();
+  linked_ = work_->helper != nullptr;
   header_bytes_ = 0;
   first_ = next_;
-  while (next_ < work_->blocks.size() && spans_.size() < kBlocksPerCallMax &&
+  while (next_ < work_->blocks.size() && placed_.size() < blocks_max() &&
          header_bytes_ < kHeaderBytesPerCallMax && Place(work_->blocks[next_])) {
     ++next_;
   }
-  channel_->plane().CountCall(!spans_.empty());
-  if (!spans_.empty()) {
-    Send();
-    return;
-  }
-  // No room for even one: this and what follows go inline.
+  channel_->plane().CountCall(!placed_.empty());
+  placed_.empty() ? GoInline() : Send();
+}
+
+// No room for even one: this and what follows.
+void WindowPut::GoInline() {
   auto rest = std::make_shared<PutWork>(*work_);
   rest->blocks.erase(rest->blocks.begin(), rest->blocks.begin() + static_cast<ptrdiff_t>(next_));
   rest->results.assign(rest->blocks.size(), {});
@@ -107,42 +141,111 @@ void WindowPut::NextCall() {
 
 // Adds a block to the call; false when the window has no room for it now.
 bool WindowPut::Place(const PutBlock& block) {
-  const OutgoingFrame frame = FrameOf(*work_, block, *channel_);
-  const auto header = frame.pieces[0].bytes;
-  const uint64_t payload_bytes = frame.frame_bytes - header.size();
-  WindowSpan span{0, payload_bytes};
-  if (const auto offset = StandsInWindow(frame, *open_.window)) {
-    span.offset = *offset;
-  } else {
-    const auto taken = open_.ranges->Take(std::max<uint64_t>(payload_bytes, 1));
-    if (!taken) return false;
-    span.offset = taken->offset;
-    taken_.push_back(*taken);
-    std::byte* target = open_.window->memory().data() + span.offset;
-    for (size_t i = 1; i < frame.pieces.size(); ++i) {
-      std::memcpy(target, frame.pieces[i].bytes.data(), frame.pieces[i].bytes.size());
-      target += frame.pieces[i].bytes.size();
-    }
+  Placed placed{block, {}, {}, {}};
+  OutgoingFrame frame =
+      work_->recipe ? FrameOf(*work_, block, *channel_) : RawPayload(work_->space, block);
+  if (work_->recipe) {
+    placed.header = std::move(frame.pieces.front());
+    frame.pieces.erase(frame.pieces.begin());
   }
-  spans_.push_back(span);
-  header_bytes_ += header.size();
-  v1::WindowPutBlock* const wire = request_.add_blocks();
-  wire->set_frame_header(header.data(), header.size());
-  wire->mutable_payload()->set_offset(span.offset);
-  wire->mutable_payload()->set_bytes(span.bytes);
-  *wire->mutable_retention() = ToWire(block.retention);
+  placed.payload = std::move(frame.pieces);
+  for (const auto& piece : placed.payload) placed.span.bytes += piece.bytes.size();
+  if (const auto offset = StandsInWindow(placed.payload, *open_.window)) {
+    placed.span.offset = *offset;
+    placed.stands = true;
+  } else {
+    const auto taken = open_.ranges->Take(std::max<uint64_t>(placed.span.bytes, 1));
+    if (!taken) return false;
+    placed.span.offset = taken->offset;
+    taken_.push_back(*taken);
+  }
+  header_bytes_ += frame.frame_bytes - placed.span.bytes;
+  placed_.push_back(std::move(placed));
   return true;
 }
 
+// The server reads the first blocks while the checksums of the next are computed.
 void WindowPut::Send() {
-  *request_.mutable_open() = OpenOf(*work_, spans_.size());
+  std::vector<WindowSpan> spans;
+  for (const Placed& placed : placed_) spans.push_back(placed.span);
+  tag_ = open_.window->BeginCall(spans, {}, nullptr);
+  request_.Clear();
+  *request_.mutable_open() = OpenOf(*work_, placed_.size());
   request_.set_window_id(std::string(open_.window->id()));
-  tag_ = open_.window->BeginCall(spans_, {}, nullptr);
   request_.set_tag(tag_);
+  number_.reset();
+  for (Placed& placed : placed_) {
+    if (untold_bytes_ >= kToldBytes) Flush();
+    Tell(placed);
+  }
+  Flush();
+  if (!number_) return SendOverGrpc();
+  work_->helper->Offer([self = shared_from_this()] { self->AwaitAnswer(); });
+}
+
+// Computes its checksums, and lays it where the server will look for it.
+void WindowPut::Tell(Placed& placed) {
+  if (placed.header.owner == nullptr) placed.header = RawHeader(work_->space, placed.block);
+  if (!placed.stands) {
+    std::byte* target = open_.window->memory().data() + placed.span.offset;
+    for (const auto& piece : placed.payload) {
+      std::memcpy(target, piece.bytes.data(), piece.bytes.size());
+      target += piece.bytes.size();
+    }
+  }
+  v1::WindowPutBlock* const wire = request_.add_blocks();
+  wire->set_frame_header(placed.header.bytes.data(), placed.header.bytes.size());
+  wire->mutable_payload()->set_offset(placed.span.offset);
+  wire->mutable_payload()->set_bytes(placed.span.bytes);
+  *wire->mutable_retention() = ToWire(placed.block.retention);
+  untold_bytes_ += placed.header.bytes.size() + placed.span.bytes;
+}
+
+// Sends what is to be told over the window's connection. Where that does not take the beginning of a call, gRPC will all.
+void WindowPut::Flush() {
+  untold_bytes_ = 0;
+  if (!linked_) return;
+  CallLink& link = open_.window->calls();
+  v1::WindowCall message;
+  if (number_) {
+    message.mutable_more()->mutable_blocks()->Swap(request_.mutable_blocks());
+    if (!link.Add(*number_, message)) open_.window->Disconnect();
+    return;
+  }
+  answer_ = std::make_shared<Answer>();
+  message.mutable_put()->Swap(&request_);
+  number_ = link.Start(message, deadline_,
+                       [answer = answer_](auto reply) { answer->Set(std::move(reply)); });
+  linked_ = number_.has_value();
+  if (!linked_) message.mutable_put()->Swap(&request_);
+}
+
+void WindowPut::SendOverGrpc() {
   StartUnary(
       *channel_, deadline_, &request_, &response_,
       [self = shared_from_this()](absl::Status status) { self->OnAnswer(std::move(status)); },
       [this](auto... arguments) { channel_->windows().async()->PutFromWindow(arguments...); });
+}
+
+void WindowPut::Answer::Set(absl::StatusOr<v1::WindowReply> reply) {
+  std::lock_guard lock(mutex);
+  status = reply.status();
+  if (reply.ok()) response.Swap(reply->mutable_put());
+  changed.notify_one();
+}
+
+// On the thread that waits for the call.
+void WindowPut::AwaitAnswer() {
+  absl::Status status = DeadlineSpent("put");
+  {
+    std::unique_lock lock(answer_->mutex);
+    const auto here = [this] { return answer_->status.has_value(); };
+    if (answer_->changed.wait_until(lock, deadline_, here)) {
+      status = *answer_->status;
+      response_.Swap(&answer_->response);
+    }
+  }
+  OnAnswer(std::move(status));
 }
 
 void WindowPut::OnAnswer(absl::Status status) {
@@ -165,7 +268,7 @@ void WindowPut::OnAnswer(absl::Status status) {
 // in the headers it was given.
 void WindowPut::GiveRoomBack() {
   for (const WindowSpan& span : taken_) open_.ranges->Free(span);
-  spans_.clear();
+  placed_.clear();
   taken_.clear();
 }
 

@@ -24,6 +24,7 @@
 #include "server/rpc/admin_service.h"
 #include "server/rpc/backend.h"
 #include "server/rpc/cache_service.h"
+#include "server/rpc/connection_calls.h"
 #include "server/rpc/windows_service.h"
 #include "server/server_ssd.h"
 #include "server/store/store.h"
@@ -59,6 +60,16 @@ std::string RandomInstanceId() {
 std::string LocalSocketName(const std::string& instance_id) {
   return "larder-" +
          ToHex({reinterpret_cast<const uint8_t*>(instance_id.data()), instance_id.size()});
+}
+
+// Looks every millisecond. False when it did not come about in time.
+template <typename Condition>
+bool AwaitUntil(std::chrono::steady_clock::time_point until, Condition condition) {
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 // The tiers and the device that a server may lack.
@@ -162,6 +173,15 @@ struct Server::State {
   DeviceEncoder* OpenEncoder() {
     if (coder == nullptr) return nullptr;
     return &encoder.emplace(std::move(coder), DeviceEncoder::Options{}, metrics);
+  }
+
+  OpenCalls OpenWindowCalls() {
+    return [this](std::string client, AnswerCall answer) {
+      return std::make_shared<ConnectionCalls>(backend, std::move(client), std::move(answer));
+    };
+  }
+  uint64_t open_streams() const {
+    return gate.open(StreamKind::kPut) + gate.open(StreamKind::kGet);
   }
 
   std::optional<HbmSample> SampleHbm(const BlockStore::Stats& blocks) {
@@ -277,7 +297,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, cons
 
   if (config.shm) {
     auto shm = ShmListener::Start(LocalSocketName(state->backend.instance_id), config.windows_max,
-                                  state->windows, state->clock);
+                                  state->windows, state->clock, state->OpenWindowCalls());
     if (!shm.ok()) return shm.status();
     state->shm = *std::move(shm);
     state->backend.shm_socket = state->shm->name();
@@ -286,7 +306,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Config& config, cons
     auto ucx = UcxListener::Start({.listen = config.ucx_listen,
                                    .transports = config.ucx_transports,
                                    .windows_max = config.windows_max},
-                                  state->windows, state->clock);
+                                  state->windows, state->clock, state->OpenWindowCalls());
     if (!ucx.ok()) return ucx.status();
     state->ucx = *std::move(ucx);
     state->backend.ucx = state->ucx.get();
@@ -336,10 +356,10 @@ Server::~Server() {
   state_->store.leases().ReleaseAll();
   state_->store.StopMigrate();
   const auto give_up = std::chrono::steady_clock::now() + kLastPinsTimeout;
-  while (state_->store.blocks().stats().pinned_blocks > 0) {
-    LARDER_CHECK(std::chrono::steady_clock::now() < give_up);
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
+  const bool ended = AwaitUntil(give_up, [this] {
+    return state_->open_streams() == 0 && state_->store.blocks().stats().pinned_blocks == 0;
+  });
+  LARDER_CHECK(ended);
 }
 
 const std::string& Server::listen() const { return state_->listen; }
@@ -352,6 +372,9 @@ void Server::Drain() {
     state_->store.Drain();
     state_->grpc_server->Shutdown(std::chrono::system_clock::now() + timeout);
     state_->grpc_server->Wait();
+    // And the calls over windows' own connections, as long as it would have waited for those of gRPC.
+    AwaitUntil(std::chrono::steady_clock::now() + (begun + timeout - state_->clock.Now()),
+               [this] { return state_->open_streams() == 0; });
     // Half of the time is the blocks' own, however long the calls took.
     const TimePoint now = state_->clock.Now();
     state_->store.DemoteAll(std::max(begun + timeout, now + timeout / 2));

@@ -1,7 +1,7 @@
 // What the two ends of the plane "ucx" send each other as UCX active messages: ids and headers. FORMAT.md
 // beside this file has the grammar. Plain values, little-endian; every field is untrusted where it arrives.
 //
-// The server moves all bytes: it pushes a block to a client, or asks for a piece of one (pull) and gets it as
+// The server moves all blocks: it pushes a block to a client, or asks for a piece of one (pull) and gets it as
 // an answer. A client acts only on tags that it expects or offers at that moment, the server only on numbers of
 // pulls that run, so a late message of a transfer that has ended finds nothing and is dropped.
 #pragma once
@@ -13,7 +13,7 @@
 namespace larder::transport {
 
 inline constexpr uint32_t kUcxMagic = 0x5844524Cu;  // "LRDX"
-inline constexpr uint32_t kUcxVersion = 2;
+inline constexpr uint32_t kUcxVersion = 3;
 inline constexpr size_t kUcxWindowIdBytes = 16;
 // Bytes of a block in one message, at most: while the receiver copies and verifies them they are in its second-level
 // cache. 240 KiB cost about as much, 120 KiB a tenth more, 60 KiB a fifth (eager messages of tests/bench/bare_ucx).
@@ -27,6 +27,7 @@ enum UcxMessage : unsigned {
   kUcxPush = 3,     // server: bytes of a block
   kUcxPull = 4,     // server: asks for bytes of a block
   kUcxAnswer = 5,   // client: some of them
+  kUcxText = 6,     // both: a call, or the answer of one
 };
 
 struct UcxHello {
@@ -64,5 +65,12 @@ struct UcxAnswer {
   uint64_t offset = 0;
 };
 static_assert(sizeof(UcxAnswer) == 16);
+
+// Followed by them; the other side makes what it wants of the text. At most kUcxTextBytesMax.
+struct UcxText {
+  uint64_t bytes = 0;
+};
+static_assert(sizeof(UcxText) == 8);
+inline constexpr uint64_t kUcxTextBytesMax = 256 << 10;
 
 }  // namespace larder::transport

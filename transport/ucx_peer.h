@@ -35,6 +35,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "transport/ucx_mailbox.h"
@@ -85,6 +86,9 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   // Ends what is expected or offered under the tag: at once, or for what is expected at `until` when all of it
   // has not arrived before. No-op for an unknown tag.
   void Withdraw(uint64_t tag, UcxTime until = UcxTime::min());
+
+  // Sends the other side a text. Dropped with the connection, which ends when the other side takes none.
+  void Tell(std::string text);
 
   // Ends the connection by force; every transfer ends soon.
   void Close();
@@ -158,7 +162,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   bool gone_ = false;
 
   // Confined to the worker's thread.
-  std::deque<std::unique_ptr<Piece>> heads_;  // without bytes, to be sent before
+  std::deque<std::unique_ptr<Piece>> heads_;  // without bytes of a block, to be sent before
   bool sending_ = false;                      // UCX has a message, or SendQueued runs
   bool pump_due_ = false;
   bool broken_ = false;  // UCX has said so: at another message it would abort before it tells of the break

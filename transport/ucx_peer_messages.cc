@@ -15,7 +15,8 @@ constexpr size_t kCachedBytes = 16 << 10;
 // What a client answers at most at the same time, in units of a peer's bound: a server never asks for more.
 constexpr uint64_t kAnswersFactor = 4;
 
-// Messages without bytes that wait for a side which takes nothing: more than pulls of a server that keeps the rules.
+// Messages without bytes of a block that wait for a side which takes nothing: more than pulls of a server that keeps the
+// rules, and answers of calls.
 constexpr size_t kHeadsMax = 1024;
 
 // The part of `spans` from `offset` on, `bytes` long, as UCX wants it.
@@ -55,6 +56,19 @@ void UcxPeer::SendHead(unsigned message, const void* head, size_t bytes) {
   std::memcpy(&piece->head, head, std::min(bytes, sizeof(piece->head)));
   heads_.push_back(std::move(piece));
   PumpSoon();
+}
+
+void UcxPeer::Tell(std::string text) {
+  mailbox_->Post([self = shared_from_this(), text = std::move(text)]() mutable {
+    if (self->closing_) return;
+    if (self->heads_.size() >= kHeadsMax) return self->CloseNow();
+    auto piece = std::make_unique<Piece>(Piece{kUcxText, sizeof(UcxText)});
+    piece->text = std::move(text);
+    piece->head.text.bytes = piece->text.size();
+    piece->parts = {{piece->text.data(), piece->text.size()}};
+    self->heads_.push_back(std::move(piece));
+    self->Pump();
+  });
 }
 
 void UcxPeer::PumpSoon() {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <string>
 
 #include "transport/ucx_peer.h"
 
@@ -36,15 +37,17 @@ struct UcxPeer::Transfer {
 struct UcxPeer::Piece {
   unsigned message;
   size_t head_bytes;
-  TransferPtr transfer;  // null for a message without bytes
+  TransferPtr transfer;  // null for a message without bytes of a block
   uint64_t bytes = 0;
   std::vector<ucp_dt_iov_t> parts;
+  std::string text;  // of a kUcxText; `parts` lead there
   std::shared_ptr<UcxPeer> peer;  // from the moment UCX has it
   union {
     UcxHello hello;
     UcxPush push;
     UcxPull pull;
     UcxAnswer answer;
+    UcxText text;
   } head{};
 };
 

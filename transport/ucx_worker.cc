@@ -209,6 +209,9 @@ void UcxWorker::SetHandlers() {
       {kUcxAnswer, On<UcxAnswer>([](UcxWorker& self, ucp_ep_h from, auto& answer, auto bytes) {
          if (UcxPeer* const peer = self.PeerOf(from)) peer->OnAnswer(answer, bytes);
        })},
+      {kUcxText, On<UcxText>([](UcxWorker& self, ucp_ep_h from, auto&, auto bytes) {
+         self.OnText(from, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+       })},
   };
   for (const auto& [id, handle] : handlers) {
     ucp_am_handler_param_t param{};
@@ -292,17 +295,19 @@ void UcxWorker::Add(Connection connection) {
 }
 
 void UcxWorker::Connect(const std::string& address, const UcxHello& hello, UcxTime deadline,
-                        std::function<void()> gone, Connected done) {
-  mailbox_->Post([this, address, hello, deadline, gone = std::move(gone), done = std::move(done)] {
-    ConnectNow(address, hello, deadline, gone, done);
+                        std::function<void()> gone, Hear hear, Connected done) {
+  Connection connection{nullptr, deadline, false, std::move(gone), std::move(done),
+                        std::move(hear)};
+  mailbox_->Post([this, address, hello, connection = std::move(connection)] {
+    ConnectNow(address, hello, connection);
   });
 }
 
-void UcxWorker::ConnectNow(const std::string& address, const UcxHello& hello, UcxTime deadline,
-                           std::function<void()> gone, Connected done) {
+void UcxWorker::ConnectNow(const std::string& address, const UcxHello& hello,
+                           Connection connection) {
   const auto where = ParseAddress(address);
   if (!where.ok()) {
-    done(where.status());
+    connection.connected(where.status());
     return;
   }
   ucp_ep_params_t params{};
@@ -312,11 +317,12 @@ void UcxWorker::ConnectNow(const std::string& address, const UcxHello& hello, Uc
   params.sockaddr.addrlen = sizeof(*where);
   auto peer = OpenPeer(params);
   if (!peer.ok()) {
-    done(peer.status());
+    connection.connected(peer.status());
     return;
   }
   (*peer)->SendHead(kUcxHello, &hello, sizeof(hello));
-  Add({*std::move(peer), deadline, false, std::move(gone), std::move(done)});
+  connection.peer = *std::move(peer);
+  Add(std::move(connection));
 }
 
 UcxPeer* UcxWorker::PeerOf(ucp_ep_h endpoint) {
@@ -338,6 +344,7 @@ void UcxWorker::OnHello(ucp_ep_h endpoint, const UcxHello& hello) {
   if (!verdict.status.ok()) return;
   connection.greeted = true;
   connection.gone = std::move(verdict.gone);
+  connection.hear = std::move(verdict.hear);
   --unheard_;
 }
 
@@ -357,6 +364,15 @@ void UcxWorker::OnWelcome(ucp_ep_h endpoint, const UcxWelcome& welcome) {
   connection.greeted = true;
   --unheard_;
   connected(connection.peer);
+}
+
+void UcxWorker::OnText(ucp_ep_h endpoint, std::string_view text) {
+  const auto found = connections_.find(endpoint);
+  if (found == connections_.end() || !found->second.greeted) return;
+  // It only posts what it wants to be sent.
+  const Connection& connection = found->second;
+  const bool good = text.size() <= kUcxTextBytesMax && connection.hear && connection.hear(text);
+  if (!good) connection.peer->Close();
 }
 
 // Called by UCX in the middle of things: closed on the thread's next turn.

@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -33,10 +34,13 @@ class UcxWorker {
   static constexpr auto kTick = std::chrono::milliseconds(5);
   static constexpr auto kHelloTimeout = std::chrono::seconds(2);
 
+  // A text of the other side; false closes the connection. On the worker's thread, quick.
+  using Hear = std::function<bool(std::string_view)>;
   // What becomes of a connection. `gone` runs once on the worker's thread when it has ended.
   struct Verdict {
     absl::Status status;
     std::function<void()> gone;
+    Hear hear = nullptr;  // null: no text is expected
   };
 
   struct Options {
@@ -65,7 +69,7 @@ class UcxWorker {
   // `deadline` and a tick have passed: with the peer, the other side's refusal, or UNAVAILABLE.
   using Connected = std::function<void(absl::StatusOr<std::shared_ptr<UcxPeer>>)>;
   void Connect(const std::string& address, const UcxHello& hello, UcxTime deadline,
-               std::function<void()> gone, Connected done);
+               std::function<void()> gone, Hear hear, Connected done);
 
  private:
   struct Connection {
@@ -74,6 +78,7 @@ class UcxWorker {
     bool greeted = false;  // the hello (or the welcome) has come
     std::function<void()> gone;
     Connected connected;  // made by us: until greeted
+    Hear hear = nullptr;
   };
 
   explicit UcxWorker(Options options) : options_(std::move(options)) {}
@@ -87,10 +92,10 @@ class UcxWorker {
   absl::StatusOr<std::shared_ptr<UcxPeer>> OpenPeer(ucp_ep_params_t params);
   void Add(Connection connection);
   void Accept(ucp_conn_request_h request);
-  void ConnectNow(const std::string& address, const UcxHello& hello, UcxTime deadline,
-                  std::function<void()> gone, Connected done);
+  void ConnectNow(const std::string& address, const UcxHello& hello, Connection connection);
   void OnHello(ucp_ep_h endpoint, const UcxHello& hello);
   void OnWelcome(ucp_ep_h endpoint, const UcxWelcome& welcome);
+  void OnText(ucp_ep_h endpoint, std::string_view text);
   void OnBroken(ucp_ep_h endpoint);
   UcxPeer* PeerOf(ucp_ep_h endpoint);
   void Tick(UcxTime now);

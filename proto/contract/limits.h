@@ -40,6 +40,11 @@ inline constexpr uint32_t kPriorityDefault =
 inline constexpr uint32_t kTtlSecondsMax = 365u * 86'400;  // a year; longer means "never"
 inline constexpr uint64_t kWireChunkBytes =
     1u << 20;  // payload per stream message: the fastest size over TCP, well under 4 MiB
+// Calls over a window's own connection: the largest fits the buffer that Linux gives a local socket (208 KiB), as does
+// an answer with a text for every block.
+inline constexpr uint64_t kWindowCallBytesMax = 64u << 10;
+inline constexpr uint32_t kWindowCallBlocksMax = 256;
+inline constexpr uint32_t kWindowCallsMax = 64;  // not answered yet: the threads of one worker that wait, with a margin
 inline constexpr uint32_t kQuarantineListMax = 1'024;  // newest kept; the counter is never cut
 
 }  // namespace larder

@@ -13,7 +13,7 @@
 namespace larder {
 
 inline constexpr uint32_t kShmMagic = 0x5744524Cu;  // "LRDW"
-inline constexpr uint32_t kShmVersion = 1;
+inline constexpr uint32_t kShmVersion = 2;
 inline constexpr size_t kWindowIdBytes = 16;
 // The seals that make a client's memory safe to map: its size can not change any more.
 // (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL of fcntl(2), which this header must not include.)
@@ -30,7 +30,8 @@ struct ShmHello {
 };
 static_assert(sizeof(ShmHello) == 88);
 
-// Server to client, one message. The window lives as long as this connection.
+// Server to client, one message. The window lives as long as this connection; from here on it carries calls, a WindowCall
+// or WindowReply (larder/v1/window.proto) each message.
 struct ShmReply {
   uint32_t magic = kShmMagic;
   uint32_t code = 0;  // of absl::StatusCode; 0: open

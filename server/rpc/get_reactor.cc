@@ -8,6 +8,7 @@
 #include "proto/contract/errors.h"
 #include "proto/contract/grpc_status.h"
 #include "proto/contract/limits.h"
+#include "server/rpc/call_client.h"
 #include "server/rpc/call_deadline.h"
 
 namespace larder::server {
@@ -24,7 +25,8 @@ GetReactor::GetReactor(Backend& backend, grpc::CallbackServerContext* context,
     : backend_(backend),
       context_(context),
       meter_(backend.metrics, Method::kGet, backend.clock),
-      ticket_(backend.gate, StreamKind::kGet, context) {
+      ticket_(backend.gate, StreamKind::kGet, ClientOf(*context),
+              [context] { context->TryCancel(); }) {
   if (!ticket_.refusal().ok()) {
     End(ticket_.refusal());
     return;

@@ -7,6 +7,7 @@
 #include "proto/contract/errors.h"
 #include "proto/contract/grpc_status.h"
 #include "proto/contract/limits.h"
+#include "server/rpc/call_client.h"
 #include "server/rpc/put_opening.h"
 
 namespace larder::server {
@@ -24,7 +25,8 @@ PutReactor::PutReactor(Backend& backend, grpc::CallbackServerContext* context,
       context_(context),
       response_(response),
       meter_(backend.metrics, Method::kPut, backend.clock),
-      ticket_(backend.gate, StreamKind::kPut, context) {
+      ticket_(backend.gate, StreamKind::kPut, ClientOf(*context),
+              [context] { context->TryCancel(); }) {
   if (backend_.store.draining()) {
     End(Draining());
   } else if (!ticket_.refusal().ok()) {

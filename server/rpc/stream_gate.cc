@@ -1,16 +1,18 @@
 #include "server/rpc/stream_gate.h"
 
+#include <utility>
+
 #include "proto/contract/errors.h"
-#include "server/rpc/call_client.h"
 
 namespace larder::server {
 
-StreamGate::Ticket::Ticket(StreamGate& gate, StreamKind kind, grpc::CallbackServerContext* context)
+StreamGate::Ticket::Ticket(StreamGate& gate, StreamKind kind, std::string client,
+                           std::function<void()> cancel)
     : gate_(gate),
       kind_(kind),
-      context_(context),
-      last_progress_(gate.clock_.Now()),
-      client_(ClientOf(*context)) {
+      client_(std::move(client)),
+      cancel_(std::move(cancel)),
+      last_progress_(gate.clock_.Now()) {
   MutexLock lock(gate_.mutex_);
   const size_t open = gate_.tickets_.size();
   if (open >= gate_.streams_max_) {
@@ -38,11 +40,11 @@ StreamGate::Ticket::~Ticket() {
 
 void StreamGate::CancelIdle() {
   const TimePoint now = clock_.Now();
-  // Under the lock, so that no ticket's context dies meanwhile; TryCancel only posts.
+  // Under the lock, so that no ticket goes meanwhile.
   MutexLock lock(mutex_);
   for (Ticket* ticket : tickets_) {
     if (now - ticket->last_progress_.load(std::memory_order_relaxed) < idle_timeout_) continue;
-    ticket->context_->TryCancel();
+    ticket->cancel_();
   }
 }
 

@@ -3,10 +3,9 @@
 // can, leaves room for the others.
 #pragma once
 
-#include <grpcpp/server_context.h>
-
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <string>
 
@@ -26,7 +25,9 @@ class StreamGate {
   // A stream's admission, for as long as it lives. Not movable: the gate knows its address.
   class Ticket {
    public:
-    Ticket(StreamGate& gate, StreamKind kind, grpc::CallbackServerContext* context);
+    // `cancel` is called under the gate's lock, perhaps more than once, until the ticket is gone: it must be quick, and
+    // must not let go of a ticket.
+    Ticket(StreamGate& gate, StreamKind kind, std::string client, std::function<void()> cancel);
     ~Ticket();
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
@@ -40,9 +41,9 @@ class StreamGate {
     friend class StreamGate;
     StreamGate& gate_;
     const StreamKind kind_;
-    grpc::CallbackServerContext* const context_;
+    const std::string client_;
+    const std::function<void()> cancel_;
     std::atomic<TimePoint> last_progress_;
-    std::string client_;
     absl::Status refusal_;
     std::list<Ticket*>::iterator place_;
   };

@@ -1,10 +1,13 @@
 #include "server/rpc/windows_service.h"
 
+#include <utility>
+
 #include "proto/contract/grpc_status.h"
 #include "server/rpc/call_client.h"
 #include "server/rpc/call_meter.h"
-#include "server/rpc/get_to_window_reactor.h"
-#include "server/rpc/put_from_window_reactor.h"
+#include "server/rpc/get_to_window.h"
+#include "server/rpc/put_from_window.h"
+#include "server/rpc/window_reactor.h"
 
 namespace larder::server {
 
@@ -44,13 +47,18 @@ grpc::ServerUnaryReactor* WindowsService::CloseWindow(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* WindowsService::GetToWindow(grpc::CallbackServerContext* context,
                                                       const v1::GetToWindowRequest* request,
                                                       v1::GetToWindowResponse* response) {
-  return new GetToWindowReactor(backend_, context, *request, response);
+  return new WindowReactor<server::GetToWindow>(backend_, context, [=](auto& get, CallDone done) {
+    get.Start(*request, response, std::move(done));
+  });
 }
 
 grpc::ServerUnaryReactor* WindowsService::PutFromWindow(grpc::CallbackServerContext* context,
                                                         const v1::PutFromWindowRequest* request,
                                                         v1::PutFromWindowResponse* response) {
-  return new PutFromWindowReactor(backend_, context, *request, response);
+  using Verb = server::PutFromWindow;
+  return new WindowReactor<Verb>(backend_, context, [=](auto& put, CallDone done) {
+    put.Start(*request, Verb::Blocks::kAll, response, std::move(done));
+  });
 }
 
 }  // namespace larder::server

@@ -85,8 +85,12 @@ class IngestSession {
  public:
   IngestSession(const IngestParts& parts, const SpaceEntry& space, uint32_t count);
 
+  // Blocks of the batch.
+  uint32_t count() const { return count_; }
   // Stores the raw frames of this batch with another recipe than the space's.
   void UseRecipe(const BlockRecipe& recipe) { recipe_ = recipe; }
+  // Whether raw frames of whole blocks are encoded, on the thread that brings the last byte of one.
+  bool Encodes() const;
 
   // The results wait for the blocks, and those that were there already, to be durable, at most
   // kDurablePatience each. Before the first block.

@@ -8,6 +8,11 @@
 
 namespace larder::server {
 
+bool IngestSession::Encodes() const {
+  const KvShape& shape = space_.shape;
+  return BlockCoder::WouldCode(recipe_, shape, shape.tokens, shape.tokens);  // beyond the sinks
+}
+
 bool IngestSession::WouldEncode(const FrameView& frame) const {
   const FrameHeader& header = frame.header();
   KvShape full = frame.shape();

@@ -1,7 +1,10 @@
 #include "server/store/window_ingest.h"
 
 #include <algorithm>
+#include <iterator>
 
+#include "absl/strings/str_cat.h"
+#include "proto/contract/errors.h"
 #include "server/tier/byte_spans.h"
 
 namespace larder::server {
@@ -20,19 +23,46 @@ void WindowIngest::Start(Done done) {
   for (const Block& block : request_.blocks) {
     bytes += std::min(block.payload_bytes, WindowFetch::kAtOnceBytes + 1);
   }
-  turns_.Wake();
-  if (bytes <= WindowFetch::kAtOnceBytes) {
+  Add(std::move(request_.blocks));
+  if (quick_ || bytes <= WindowFetch::kAtOnceBytes) {
     Run();
   } else {
-    parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
+    Post();
   }
+}
+
+void WindowIngest::Add(std::vector<Block> blocks) {
+  {
+    MutexLock lock(mutex_);
+    std::move(blocks.begin(), blocks.end(), std::back_inserter(added_));
+  }
+  Wake();
+}
+
+void WindowIngest::Refuse(const absl::Status& status) {
+  {
+    MutexLock lock(mutex_);
+    refused_ = status;
+  }
+  Wake();
+}
+
+void WindowIngest::Cancel() {
+  cancelled_.store(true, std::memory_order_relaxed);
+  if (turns_.Wake()) Post();
+}
+
+void WindowIngest::Wake() {
+  if (turns_.Wake()) quick_ ? Run() : Post();
+}
+
+void WindowIngest::Post() {
+  parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
 }
 
 void WindowIngest::Run() {
   const auto self = shared_from_this();
-  if (!turns_.Run([this] { return Work(); })) {
-    parts_.pool.Post(window_.get(), [self] { self->Run(); });
-  }
+  if (!turns_.Run([this] { return Work(); })) Post();
 }
 
 bool WindowIngest::Work() {
@@ -44,17 +74,19 @@ bool WindowIngest::Work() {
       }
       Fail(TakeIn());
     }
+    TakeAdded();
     const bool whole = session_->missing() == 0;
     if (cancelled_.load(std::memory_order_relaxed)) stopped_ = true;
-    if (stopped_ || (whole && begun_ == request_.blocks.size())) {
+    if (stopped_ || (whole && begun_ == session_->count())) {
       if (!AheadHasEnded()) return true;  // each end wakes us
       Finish();
       return true;
     }
     if (whole) ReadAhead();
-    if (whole && !FrontHasCome()) return true;
+    if (whole && (begun_ == blocks_.size() || !FrontHasCome())) return true;  // what comes wakes us
     Fail(whole ? BeginNext() : GoOn());
-    if (whole && begun_ > 1 && parts_.pool.contended()) return false;
+    if (whole && begun_ > 1 && !quick_ && parts_.pool.contended()) return false;
+    if (whole && begun_ % WindowFetch::kTurnBlocks == 0) return false;
   }
   return true;
 }
@@ -66,17 +98,32 @@ void WindowIngest::Fail(absl::Status status) {
   failed_ = std::move(status);
 }
 
+void WindowIngest::TakeAdded() {
+  absl::Status status;
+  {
+    MutexLock lock(mutex_);
+    std::move(added_.begin(), added_.end(), std::back_inserter(blocks_));
+    added_.clear();
+    status = std::exchange(refused_, absl::OkStatus());
+  }
+  if (blocks_.size() > session_->count()) {
+    status = InvalidField("blocks", absl::StrCat(blocks_.size(), " or more"),
+                          absl::StrCat("open.blocks, ", session_->count()));
+  }
+  Fail(std::move(status));
+}
+
 // Sends for the payloads of blocks whose turn has not come.
 void WindowIngest::ReadAhead() {
   looked_ahead_ = std::max(looked_ahead_, begun_);
   const auto most = static_cast<size_t>(window_->transfers_max());
-  while (most > 1 && looked_ahead_ < request_.blocks.size() && ahead_.size() < most &&
+  while (most > 1 && looked_ahead_ < blocks_.size() && ahead_.size() < most &&
          ahead_bytes_ < kAheadBytes) {
     const size_t index = looked_ahead_++;
-    const Block& block = request_.blocks[index];
+    const Block& block = blocks_[index];
     if (block.payload_bytes == 0) continue;
     const std::span<const std::byte> previous =
-        index == 0 ? std::span<const std::byte>() : request_.blocks[index - 1].frame_header;
+        index == 0 ? std::span<const std::byte>() : blocks_[index - 1].frame_header;
     auto room =
         session_->RoomAhead(block.frame_header, block.frame_header.size() + block.payload_bytes,
                             block.retention, previous);
@@ -112,7 +159,7 @@ bool WindowIngest::AheadHasEnded() {
 
 // The next block's turn. One that came ahead is taken in whole.
 absl::Status WindowIngest::BeginNext() {
-  const Block& block = request_.blocks[begun_];
+  const Block& block = blocks_[begun_];
   const auto index = static_cast<uint32_t>(begun_++);
   payload_read_ = 0;
   std::shared_ptr<Ahead> ahead;
@@ -156,14 +203,10 @@ void WindowIngest::Read(const ByteSpans& landing) {
 
 Transfer WindowIngest::TransferOf(size_t index) const {
   Transfer transfer;
-  transfer.offset = request_.blocks[index].payload_offset;
+  transfer.offset = blocks_[index].payload_offset;
   transfer.tag = request_.tag + index;
   transfer.deadline = request_.deadline;
   return transfer;
-}
-
-void WindowIngest::Wake() {
-  if (turns_.Wake()) parts_.pool.Post(window_.get(), [self = shared_from_this()] { self->Run(); });
 }
 
 // A block's transfer has ended.
@@ -182,7 +225,7 @@ absl::Status WindowIngest::TakeIn() {
   const uint64_t bytes = std::exchange(reading_, 0);
   payload_read_ += bytes;
   const bool block_ends =
-      end != TransferEnd::kDone || payload_read_ == request_.blocks[begun_ - 1].payload_bytes;
+      end != TransferEnd::kDone || payload_read_ == blocks_[begun_ - 1].payload_bytes;
   if (block_ends) Count(end, payload_read_);
   stopped_ = end != TransferEnd::kDone;
   return stopped_ ? absl::OkStatus() : session_->Landed(static_cast<uint32_t>(begun_ - 1), bytes);

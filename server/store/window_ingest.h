@@ -3,7 +3,8 @@
 // stored is what was verified, byte for byte, or nothing.
 //
 // Where transfers take time, the payloads of the next blocks are on their way while one is verified: as many as
-// the window runs at a time, and up to kAheadBytes beside the first. They are taken in in order.
+// the window runs at a time, and up to kAheadBytes beside the first. They are taken in in order. A client may name
+// the blocks of a call bit by bit: those that it has named are read while it prepares the next.
 //
 //   auto ingest = WindowIngest::Create({pool, metrics}, window, session, request);
 //   ingest->Start([](absl::Status status, std::vector<IngestResult> results) { ... });
@@ -36,7 +37,7 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
     RetentionSpec retention;
   };
   struct Request {
-    std::vector<Block> blocks;  // as many as the session expects
+    std::vector<Block> blocks;  // of those that the session expects the first; Add brings the rest
     uint64_t tag = 0;
     TimePoint deadline = TimePoint::max();
     // Called whenever a block is whole, before `done`; may be empty.
@@ -56,8 +57,12 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
   // `done` is called exactly once, when no transfer of this call runs any more: on this thread, a transport
   // thread, or an I/O thread when blocks must be durable. Call once.
   void Start(Done done);
-  // The client is not interested any more: blocks that are not whole are left out.
-  void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+  // The next blocks. More than the session expects end the call. Ignored when it has ended.
+  void Add(std::vector<Block> blocks);
+  // The client broke the contract: the call ends with that.
+  void Refuse(const absl::Status& status);
+  // The client is not interested any more: blocks that are not whole are left out. Never calls `done` itself.
+  void Cancel();
 
  private:
   WindowIngest(const WindowParts& parts, std::shared_ptr<Window> window,
@@ -65,7 +70,10 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
       : parts_(parts),
         window_(std::move(window)),
         session_(std::move(session)),
-        request_(std::move(request)) {}
+        request_(std::move(request)),
+        quick_(window_->transfers_max() > 1 && !session_->Encodes()) {
+    turns_.Wake();  // nothing runs before Start
+  }
 
   // A block whose payload is read before its turn.
   struct Ahead {
@@ -75,8 +83,10 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
     std::optional<TransferEnd> end{};  // written once, under the ingest's mutex
   };
 
+  void Post();
   void Run();
   bool Work();
+  void TakeAdded();
   void ReadAhead();
   bool FrontHasCome();
   bool AheadHasEnded();
@@ -93,13 +103,16 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
   const WindowParts parts_;
   const std::shared_ptr<Window> window_;
   const std::unique_ptr<IngestSession> session_;
-  const Request request_;
+  Request request_;  // its blocks are the turns'
+  // No byte is copied in a turn, few are verified, none encoded: a change of threads would cost more than it.
+  const bool quick_;
   Done done_;
   std::atomic<bool> cancelled_{false};
   Turns turns_;
 
   // Within a turn.
-  size_t begun_ = 0;           // blocks; the last of them is arriving
+  std::deque<Block> blocks_;   // that are known
+  size_t begun_ = 0;           // of them; the last is arriving
   uint64_t payload_read_ = 0;  // of it
   uint64_t reading_ = 0;       // bytes of the running transfer
   std::deque<std::shared_ptr<Ahead>> ahead_;  // in order; those before the begun block's are gone
@@ -111,6 +124,8 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
 
   Mutex mutex_;
   std::optional<TransferEnd> ended_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Block> added_ ABSL_GUARDED_BY(mutex_);
+  absl::Status refused_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace larder::server

@@ -60,8 +60,10 @@ ShmListener::Descriptor::~Descriptor() {
 absl::StatusOr<std::unique_ptr<ShmListener>> ShmListener::Start(std::string_view name,
                                                                 uint32_t windows_max,
                                                                 WindowTable& table,
-                                                                const Clock& clock) {
-  std::unique_ptr<ShmListener> listener(new ShmListener(name, windows_max, table, clock));
+                                                                const Clock& clock,
+                                                                OpenCalls calls) {
+  std::unique_ptr<ShmListener> listener(
+      new ShmListener(name, windows_max, table, clock, std::move(calls)));
   if (absl::Status status = listener->Listen(); !status.ok()) return status;
   listener->thread_ = std::thread([raw = listener.get()] { raw->Run(); });
   return listener;
@@ -72,7 +74,7 @@ ShmListener::~ShmListener() {
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(stop_.get(), &one, sizeof(one));
   thread_.join();
-  for (const auto& [fd, connection] : connections_) table_.Drop(connection.window_id);
+  for (auto& [fd, connection] : connections_) Close(connection);
 }
 
 absl::Status ShmListener::Listen() {
@@ -137,38 +139,70 @@ void ShmListener::Accept() {
   event.data.fd = socket.get();
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket.get(), &event) != 0) return;
   const int fd = socket.get();
-  connections_[fd] = {std::move(socket), clock_.Now(), {}};
+  connections_[fd] = {std::make_shared<Descriptor>(std::move(socket)), clock_.Now(), {}};
   ++silent_;
 }
 
-// A hello, or the end: after its hello a client has nothing to say.
+// A hello, a call, or the end.
 void ShmListener::OnReadable(int fd) {
   const auto found = connections_.find(fd);
   if (found == connections_.end()) return;
   Connection& connection = found->second;
+  const bool goes_on = connection.window_id.empty() ? Greet(connection) : TakeCall(connection);
+  if (goes_on) return;
+  Close(connection);
+  connections_.erase(found);
+}
+
+bool ShmListener::Greet(Connection& connection) {
   Hello hello;
-  if (connection.window_id.empty() && Receive(fd, hello)) {
-    const auto opened = Open(hello);
-    Answer(fd, opened);
-    if (opened.ok()) {
-      connection.window_id = *opened;
-      --silent_;
-      return;
-    }
+  if (!Receive(connection.socket->get(), hello)) return false;
+  const auto opened = Open(hello);
+  if (opened.ok()) {
+    connection.window_id = *opened;
+    --silent_;
+    connection.calls = open_calls_(
+        {hello.message.client_id.data(), hello.message.client_id_bytes},
+        [socket = connection.socket](const std::string& message) { Send(*socket, message); });
   }
+  // Last: a client that has it may call.
+  Answer(connection.socket->get(), opened);
+  return opened.ok();
+}
+
+bool ShmListener::TakeCall(const Connection& connection) {
+  const ssize_t size = ::recv(connection.socket->get(), message_.data(), message_.size(),
+                              MSG_DONTWAIT | MSG_TRUNC);
+  if (size < 0) return errno == EAGAIN || errno == EINTR;
+  return size > 0 && static_cast<size_t>(size) <= message_.size() &&
+         connection.calls->Take({message_.data(), static_cast<size_t>(size)});
+}
+
+// A client that leaves its answers until the socket is full is not waited for: its connection ends.
+void ShmListener::Send(const Descriptor& socket, const std::string& message) {
+  const ssize_t sent =
+      ::send(socket.get(), message.data(), message.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (sent != static_cast<ssize_t>(message.size())) ::shutdown(socket.get(), SHUT_RDWR);
+}
+
+// Who still answers its calls may keep the descriptor: the client must see the end all the same.
+void ShmListener::Close(Connection& connection) {
+  const int fd = connection.socket->get();
+  ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  ::shutdown(fd, SHUT_RDWR);
   if (connection.window_id.empty()) {
     --silent_;
-  } else {
-    table_.Drop(connection.window_id);
+    return;
   }
-  connections_.erase(found);
+  connection.calls->End();
+  table_.Drop(connection.window_id);
 }
 
 void ShmListener::CloseSilent() {
   const TimePoint overdue = clock_.Now() - kHelloTimeout;
   for (auto it = connections_.begin(); it != connections_.end();) {
     const bool close = it->second.window_id.empty() && it->second.since < overdue;
-    if (close) --silent_;
+    if (close) Close(it->second);
     it = close ? connections_.erase(it) : std::next(it);
   }
 }

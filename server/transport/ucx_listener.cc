@@ -11,8 +11,9 @@ static_assert(transport::kUcxWindowIdBytes == WindowTable::kIdBytes);
 
 absl::StatusOr<std::unique_ptr<UcxListener>> UcxListener::Start(const Options& options,
                                                                 WindowTable& table,
-                                                                const Clock& clock) {
-  std::unique_ptr<UcxListener> listener(new UcxListener(table, clock));
+                                                                const Clock& clock,
+                                                                OpenCalls calls) {
+  std::unique_ptr<UcxListener> listener(new UcxListener(table, clock, std::move(calls)));
   transport::UcxWorker::Options worker;
   worker.transports = options.transports;
   worker.devices = options.devices;
@@ -33,7 +34,7 @@ absl::StatusOr<std::string> UcxListener::Open(std::string_view owner, uint64_t b
   auto window = std::make_shared<UcxWindow>(bytes);
   std::string id = table_.Add(*std::move(permit), window);
   MutexLock lock(mutex_);
-  unclaimed_[id] = {std::move(window), clock_.Now() + kClaimTimeout};
+  unclaimed_[id] = {std::move(window), std::string(owner), clock_.Now() + kClaimTimeout};
   return id;
 }
 
@@ -41,18 +42,27 @@ transport::UcxWorker::Verdict UcxListener::Claim(const std::shared_ptr<transport
                                                  const transport::UcxHello& hello) {
   const std::string_view id(hello.window_id.data(), hello.window_id.size());
   std::shared_ptr<UcxWindow> window;
+  std::string owner;
   {
     MutexLock lock(mutex_);
     const auto found = unclaimed_.find(id);
     if (found != unclaimed_.end()) {
       window = std::move(found->second.window);
+      owner = std::move(found->second.owner);
       unclaimed_.erase(found);
     }
   }
   if (window == nullptr || !window->Bind(peer)) {
     return {InvalidField("window_id", "unknown", "an id of OpenWindow"), {}};
   }
-  return {absl::OkStatus(), [this, id = std::string(id)] { table_.Drop(id); }};
+  const std::shared_ptr<WindowCalls> calls =
+      open_calls_(std::move(owner), [peer](std::string text) { peer->Tell(std::move(text)); });
+  return {absl::OkStatus(),
+          [this, calls, id = std::string(id)] {
+            calls->End();
+            table_.Drop(id);
+          },
+          [calls](std::string_view text) { return calls->Take(text); }};
 }
 
 void UcxListener::DropUnclaimed() {

@@ -3,19 +3,21 @@
 // A window that no connection has claimed within kClaimTimeout is dropped; a bound one ends with its connection,
 // however that ends. Connections are bounded by windows_max, windows by the table.
 //
-// Thread-safe. `table` and `clock` must outlive it. Destruction ends every transfer first.
+// Thread-safe. `table`, `clock` and what `calls` refers to must outlive it. Destruction ends every transfer first.
 #pragma once
 
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "server/base/clock.h"
 #include "server/base/mutex.h"
 #include "server/transport/ucx_window.h"
+#include "server/transport/window_calls.h"
 #include "server/transport/window_table.h"
 #include "transport/ucx_worker.h"
 
@@ -33,7 +35,8 @@ class UcxListener {
   };
   // INVALID_ARGUMENT when the address can not be used, INTERNAL when UCX does not start.
   static absl::StatusOr<std::unique_ptr<UcxListener>> Start(const Options& options,
-                                                            WindowTable& table, const Clock& clock);
+                                                            WindowTable& table, const Clock& clock,
+                                                            OpenCalls calls);
 
   // Where clients connect to.
   const std::string& address() const { return worker_->address(); }
@@ -46,15 +49,18 @@ class UcxListener {
  private:
   struct Unclaimed {
     std::shared_ptr<UcxWindow> window;
+    std::string owner;
     TimePoint until;
   };
 
-  UcxListener(WindowTable& table, const Clock& clock) : table_(table), clock_(clock) {}
+  UcxListener(WindowTable& table, const Clock& clock, OpenCalls calls)
+      : table_(table), clock_(clock), open_calls_(std::move(calls)) {}
   transport::UcxWorker::Verdict Claim(const std::shared_ptr<transport::UcxPeer>& peer,
                                       const transport::UcxHello& hello);
 
   WindowTable& table_;
   const Clock& clock_;
+  const OpenCalls open_calls_;
   Mutex mutex_;
   std::map<std::string, Unclaimed, std::less<>> unclaimed_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<transport::UcxWorker> worker_;

@@ -1,7 +1,6 @@
-// The thread that waits for a call, and meanwhile does its work.
 #include <utility>
 
-#include "client/window_get.h"
+#include "client/call_helper.h"
 
 namespace larder {
 

@@ -1,6 +1,5 @@
-#include "server/rpc/get_to_window_reactor.h"
+#include "server/rpc/get_to_window.h"
 
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,34 +8,41 @@
 #include "proto/contract/grpc_status.h"
 #include "proto/contract/limits.h"
 #include "proto/contract/shm_window.h"
-#include "server/rpc/call_client.h"
-#include "server/rpc/call_deadline.h"
 #include "server/rpc/window_ranges.h"
 
 namespace larder::server {
 
-GetToWindowReactor::GetToWindowReactor(Backend& backend, grpc::CallbackServerContext* context,
-                                       const v1::GetToWindowRequest& request,
-                                       v1::GetToWindowResponse* response)
+GetToWindow::GetToWindow(Backend& backend, CallOrigin origin)
     : backend_(backend),
-      context_(context),
-      response_(response),
+      origin_(std::move(origin)),
       meter_(backend.metrics, Method::kGetToWindow, backend.clock),
-      ticket_(backend.gate, StreamKind::kGet, context) {
+      ticket_(backend.gate, StreamKind::kGet, origin_.client, [this] { Cancel(); }) {}
+
+void GetToWindow::Start(const v1::GetToWindowRequest& request, v1::GetToWindowResponse* response,
+                        CallDone done) {
+  response_ = response;
+  done_ = std::move(done);
   if (const absl::Status status = Accept(request); !status.ok()) {
     SkipFrom(0);
     End(status);
     return;
   }
   SkipFrom(blocks_ - beyond_);
-  if (fetch_ == nullptr) {
+  std::shared_ptr<WindowFetch> fetch;
+  {
+    MutexLock lock(mutex_);
+    fetch = fetch_;
+  }
+  if (fetch == nullptr) {
     Answer({});
     return;
   }
-  fetch_->Start([this](std::vector<WindowFetch::Outcome> outcomes) { Answer(outcomes); });
+  fetch->Start([self = shared_from_this()](std::vector<WindowFetch::Outcome> outcomes) {
+    self->Answer(outcomes);
+  });
 }
 
-absl::Status GetToWindowReactor::Accept(const v1::GetToWindowRequest& request) {
+absl::Status GetToWindow::Accept(const v1::GetToWindowRequest& request) {
   const v1::GetRequest& get = request.get();
   auto hashes = HashesFromWire(get.prefix_hashes(), kGetBlocksMax, "get.prefix_hashes");
   if (!hashes.ok()) return hashes.status();
@@ -46,12 +52,12 @@ absl::Status GetToWindowReactor::Accept(const v1::GetToWindowRequest& request) {
   }
   const auto fidelity = FidelityFromWire(get.fidelity_min());
   if (!fidelity.ok()) return fidelity.status();
-  auto window = backend_.windows.Find(request.window_id(), ClientOf(*context_));
+  auto window = backend_.windows.Find(request.window_id(), origin_.client);
   if (!window.ok()) return window.status();
   WindowFetch::Request fetch;
   fetch.tag = request.tag();
   fetch.prefix = request.prefix();
-  fetch.deadline = DeadlineOf(*context_, backend_.clock);
+  fetch.deadline = origin_.deadline;
   fetch.on_progress = [this] { ticket_.Touch(); };
   for (const v1::WindowRange& range : request.targets()) {
     if (absl::Status status = CheckRange(range, **window, "targets"); !status.ok()) return status;
@@ -88,13 +94,14 @@ absl::Status GetToWindowReactor::Accept(const v1::GetToWindowRequest& request) {
   }
   auto session = std::make_unique<FetchSession>(backend_.store.OpenFetch(
       **space, *std::move(hashes), {*fidelity, get.verify_at_server(), fetch.deadline}));
+  MutexLock lock(mutex_);
   fetch_ = WindowFetch::Create({backend_.transport, backend_.metrics}, window_, std::move(session),
                                std::move(fetch));
   return absl::OkStatus();
 }
 
 // The lookup that the client would have made before this get: leases and counts as that.
-absl::Status GetToWindowReactor::FindPrefix(const v1::GetToWindowRequest& request,
+absl::Status GetToWindow::FindPrefix(const v1::GetToWindowRequest& request,
                                             const SpaceEntry& space, Fidelity fidelity,
                                             std::vector<PrefixHash>& hashes) {
   const auto ttl = LeaseTtlFromWire(request.lease_ttl());
@@ -106,7 +113,7 @@ absl::Status GetToWindowReactor::FindPrefix(const v1::GetToWindowRequest& reques
     return absl::OkStatus();
   }
   const auto found =
-      backend_.store.lookup().Run(space, hashes, fidelity, ClientOf(*context_), *ttl);
+      backend_.store.lookup().Run(space, hashes, fidelity, origin_.client, *ttl);
   if (!found.ok()) return found.status();
   hashes.resize(found->blocks.size());
   beyond_ -= found->blocks.size();
@@ -119,7 +126,7 @@ absl::Status GetToWindowReactor::FindPrefix(const v1::GetToWindowRequest& reques
 }
 
 // The blocks of the call from this one on will not come.
-void GetToWindowReactor::SkipFrom(size_t first) const {
+void GetToWindow::SkipFrom(size_t first) const {
   if (!progress_offset_) return;
   for (size_t i = first; i < blocks_; ++i) {
     Transfer transfer;
@@ -128,7 +135,7 @@ void GetToWindowReactor::SkipFrom(size_t first) const {
   }
 }
 
-void GetToWindowReactor::Answer(const std::vector<WindowFetch::Outcome>& outcomes) {
+void GetToWindow::Answer(const std::vector<WindowFetch::Outcome>& outcomes) {
   for (const WindowFetch::Outcome& outcome : outcomes) {
     v1::WindowGetResult* const result = response_->add_results();
     result->set_frame_bytes(outcome.frame_bytes);
@@ -145,12 +152,13 @@ void GetToWindowReactor::Answer(const std::vector<WindowFetch::Outcome>& outcome
   End(absl::OkStatus());
 }
 
-void GetToWindowReactor::OnCancel() {
+void GetToWindow::Cancel() {
+  MutexLock lock(mutex_);
   if (fetch_ != nullptr) fetch_->Cancel();
 }
 
-void GetToWindowReactor::End(const absl::Status& status) {
-  Finish(meter_.Done(ToGrpcStatus(status)));
+void GetToWindow::End(const absl::Status& status) {
+  std::exchange(done_, nullptr)(meter_.Done(ToGrpcStatus(status)));
 }
 
 }  // namespace larder::server

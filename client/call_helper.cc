@@ -1,6 +1,6 @@
-#include <utility>
-
 #include "client/call_helper.h"
+
+#include <utility>
 
 namespace larder {
 

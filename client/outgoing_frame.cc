@@ -30,9 +30,8 @@ KvShape ShapeOf(const Space& space, const PutBlock& block) {
 }
 
 OutgoingFrame::Piece RawHeader(const Space& space, const PutBlock& block) {
-  auto header = std::make_shared<const std::vector<std::byte>>(
-      BuildRawFrameHeader(IdentityOf(space, block), ShapeOf(space, block),
-                          {block.raw.get(), block.raw_bytes}));
+  auto header = std::make_shared<const std::vector<std::byte>>(BuildRawFrameHeader(
+      IdentityOf(space, block), ShapeOf(space, block), {block.raw.get(), block.raw_bytes}));
   return {*header, header};
 }
 

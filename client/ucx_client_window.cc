@@ -90,8 +90,8 @@ absl::Status UcxClientWindow::Connect(const ClientOptions& options,
         state->alive.store(false, std::memory_order_relaxed);
         state->calls.End();
       },
-      [state = state_](std::string_view text) { return state->calls.OnMessage(text); },
-      [connected](auto peer) { connected->set_value(std::move(peer)); });
+      [connected](auto peer) { connected->set_value(std::move(peer)); },
+      [state = state_](std::string_view text) { return state->calls.OnMessage(text); });
   auto coming = connected->get_future();
   if (coming.wait_for(kConnectTimeout + kEndTimeout) != std::future_status::ready) {
     return Bug("UCX does not say whether a connection came about");

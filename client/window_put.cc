@@ -8,9 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "client/call_helper.h"
 #include "client/outgoing_frame.h"
 #include "client/retention_wire.h"
-#include "client/call_helper.h"
 #include "client/unary_call.h"
 #include "larder/v1/window.grpc.pb.h"
 #include "proto/contract/errors.h"

@@ -65,8 +65,7 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   };
 
   // `endpoint` is the peer's from now on. `gone` runs once, on the worker's thread, when it is destroyed.
-  UcxPeer(ucp_ep_h endpoint, std::shared_ptr<UcxMailbox> mailbox,
-          const Limits& limits);
+  UcxPeer(ucp_ep_h endpoint, std::shared_ptr<UcxMailbox> mailbox, const Limits& limits);
   ~UcxPeer();
   UcxPeer(const UcxPeer&) = delete;
   UcxPeer& operator=(const UcxPeer&) = delete;
@@ -165,7 +164,8 @@ class UcxPeer : public std::enable_shared_from_this<UcxPeer> {
   std::deque<std::unique_ptr<Piece>> heads_;  // without bytes of a block, to be sent before
   bool sending_ = false;                      // UCX has a message, or SendQueued runs
   bool pump_due_ = false;
-  bool broken_ = false;  // UCX has said so: at another message it would abort before it tells of the break
+  bool broken_ =
+      false;  // UCX has said so: at another message it would abort before it tells of the break
   bool closing_ = false;
   UcxTime moved_at_;  // when a piece began after none was under way, or ended
   ucs_status_ptr_t close_request_ = nullptr;

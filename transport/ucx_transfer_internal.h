@@ -40,7 +40,7 @@ struct UcxPeer::Piece {
   TransferPtr transfer;  // null for a message without bytes of a block
   uint64_t bytes = 0;
   std::vector<ucp_dt_iov_t> parts;
-  std::string text;  // of a kUcxText; `parts` lead there
+  std::string text;               // of a kUcxText; `parts` lead there
   std::shared_ptr<UcxPeer> peer;  // from the moment UCX has it
   union {
     UcxHello hello;

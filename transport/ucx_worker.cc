@@ -295,9 +295,9 @@ void UcxWorker::Add(Connection connection) {
 }
 
 void UcxWorker::Connect(const std::string& address, const UcxHello& hello, UcxTime deadline,
-                        std::function<void()> gone, Hear hear, Connected done) {
-  Connection connection{nullptr, deadline, false, std::move(gone), std::move(done),
-                        std::move(hear)};
+                        std::function<void()> gone, Connected done, Hear hear) {
+  Connection connection{nullptr,         deadline,        false,
+                        std::move(gone), std::move(done), std::move(hear)};
   mailbox_->Post([this, address, hello, connection = std::move(connection)] {
     ConnectNow(address, hello, connection);
   });

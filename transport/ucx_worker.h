@@ -69,7 +69,7 @@ class UcxWorker {
   // `deadline` and a tick have passed: with the peer, the other side's refusal, or UNAVAILABLE.
   using Connected = std::function<void(absl::StatusOr<std::shared_ptr<UcxPeer>>)>;
   void Connect(const std::string& address, const UcxHello& hello, UcxTime deadline,
-               std::function<void()> gone, Hear hear, Connected done);
+               std::function<void()> gone, Connected done, Hear hear = nullptr);
 
  private:
   struct Connection {

@@ -44,7 +44,8 @@ inline constexpr uint64_t kWireChunkBytes =
 // an answer with a text for every block.
 inline constexpr uint64_t kWindowCallBytesMax = 64u << 10;
 inline constexpr uint32_t kWindowCallBlocksMax = 256;
-inline constexpr uint32_t kWindowCallsMax = 64;  // not answered yet: the threads of one worker that wait, with a margin
+inline constexpr uint32_t kWindowCallsMax =
+    64;  // not answered yet: the threads of one worker that wait, with a margin
 inline constexpr uint32_t kQuarantineListMax = 1'024;  // newest kept; the counter is never cut
 
 }  // namespace larder

@@ -101,9 +101,8 @@ absl::Status GetToWindow::Accept(const v1::GetToWindowRequest& request) {
 }
 
 // The lookup that the client would have made before this get: leases and counts as that.
-absl::Status GetToWindow::FindPrefix(const v1::GetToWindowRequest& request,
-                                            const SpaceEntry& space, Fidelity fidelity,
-                                            std::vector<PrefixHash>& hashes) {
+absl::Status GetToWindow::FindPrefix(const v1::GetToWindowRequest& request, const SpaceEntry& space,
+                                     Fidelity fidelity, std::vector<PrefixHash>& hashes) {
   const auto ttl = LeaseTtlFromWire(request.lease_ttl());
   if (!ttl.ok()) return ttl.status();
   beyond_ = hashes.size();
@@ -112,8 +111,7 @@ absl::Status GetToWindow::FindPrefix(const v1::GetToWindowRequest& request,
     hashes.clear();
     return absl::OkStatus();
   }
-  const auto found =
-      backend_.store.lookup().Run(space, hashes, fidelity, origin_.client, *ttl);
+  const auto found = backend_.store.lookup().Run(space, hashes, fidelity, origin_.client, *ttl);
   if (!found.ok()) return found.status();
   hashes.resize(found->blocks.size());
   beyond_ -= found->blocks.size();

@@ -53,7 +53,7 @@ class GetToWindow final : public std::enable_shared_from_this<GetToWindow> {
 
   Mutex mutex_;
   std::shared_ptr<WindowFetch> fetch_ ABSL_GUARDED_BY(mutex_);  // constant once it is set
-  StreamGate::Ticket ticket_;  // the first to go: it calls Cancel
+  StreamGate::Ticket ticket_;                                   // the first to go: it calls Cancel
 };
 
 }  // namespace larder::server

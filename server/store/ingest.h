@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "kernels/codec/coder_pool.h"
 #include "kernels/codec/check_codecs.h"
+#include "kernels/codec/coder_pool.h"
 #include "kernels/format/frame.h"
 #include "proto/contract/convert.h"
 #include "proto/contract/outcomes.h"
@@ -70,7 +70,7 @@ struct IngestParts {
   ByteBudget& budget;
   CoderPool& coders;
   Metrics& metrics;
-  Migrate* migrate = nullptr;  // none: nothing is durable
+  Migrate* migrate = nullptr;       // none: nothing is durable
   DeviceEncoder* device = nullptr;  // none: the CPU encodes
 };
 

@@ -111,10 +111,10 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
   Turns turns_;
 
   // Within a turn.
-  std::deque<Block> blocks_;   // that are known
-  size_t begun_ = 0;           // of them; the last is arriving
-  uint64_t payload_read_ = 0;  // of it
-  uint64_t reading_ = 0;       // bytes of the running transfer
+  std::deque<Block> blocks_;                  // that are known
+  size_t begun_ = 0;                          // of them; the last is arriving
+  uint64_t payload_read_ = 0;                 // of it
+  uint64_t reading_ = 0;                      // bytes of the running transfer
   std::deque<std::shared_ptr<Ahead>> ahead_;  // in order; those before the begun block's are gone
   uint64_t ahead_bytes_ = 0;                  // of their payloads
   size_t looked_ahead_ = 0;                   // blocks that are ahead, were, or can not be

@@ -161,9 +161,12 @@ bool ShmListener::Greet(Connection& connection) {
   if (opened.ok()) {
     connection.window_id = *opened;
     --silent_;
-    connection.calls = open_calls_(
-        {hello.message.client_id.data(), hello.message.client_id_bytes},
-        [socket = connection.socket](const std::string& message) { Send(*socket, message); });
+    const std::string_view client(hello.message.client_id.data(), hello.message.client_id_bytes);
+    if (open_calls_) {
+      connection.calls = open_calls_(
+          std::string(client),
+          [socket = connection.socket](const std::string& message) { Send(*socket, message); });
+    }
   }
   // Last: a client that has it may call.
   Answer(connection.socket->get(), opened);
@@ -171,10 +174,10 @@ bool ShmListener::Greet(Connection& connection) {
 }
 
 bool ShmListener::TakeCall(const Connection& connection) {
-  const ssize_t size = ::recv(connection.socket->get(), message_.data(), message_.size(),
-                              MSG_DONTWAIT | MSG_TRUNC);
+  const ssize_t size =
+      ::recv(connection.socket->get(), message_.data(), message_.size(), MSG_DONTWAIT | MSG_TRUNC);
   if (size < 0) return errno == EAGAIN || errno == EINTR;
-  return size > 0 && static_cast<size_t>(size) <= message_.size() &&
+  return size > 0 && static_cast<size_t>(size) <= message_.size() && connection.calls != nullptr &&
          connection.calls->Take({message_.data(), static_cast<size_t>(size)});
 }
 
@@ -194,7 +197,7 @@ void ShmListener::Close(Connection& connection) {
     --silent_;
     return;
   }
-  connection.calls->End();
+  if (connection.calls != nullptr) connection.calls->End();
   table_.Drop(connection.window_id);
 }
 

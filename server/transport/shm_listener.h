@@ -35,11 +35,11 @@ class ShmListener {
   static constexpr size_t kHellosMax = 64;
 
   // `name`: of the socket, without the leading zero byte; at most `windows_max` connections hold a window.
-  // INTERNAL when the socket can not be bound.
+  // `calls` may be null: then a client has nothing to say after its hello. INTERNAL when the socket can not be bound.
   static absl::StatusOr<std::unique_ptr<ShmListener>> Start(std::string_view name,
                                                             uint32_t windows_max,
                                                             WindowTable& table, const Clock& clock,
-                                                            OpenCalls calls);
+                                                            OpenCalls calls = nullptr);
   // Drops the windows of every connection.
   ~ShmListener();
 

@@ -55,14 +55,17 @@ transport::UcxWorker::Verdict UcxListener::Claim(const std::shared_ptr<transport
   if (window == nullptr || !window->Bind(peer)) {
     return {InvalidField("window_id", "unknown", "an id of OpenWindow"), {}};
   }
-  const std::shared_ptr<WindowCalls> calls =
-      open_calls_(std::move(owner), [peer](std::string text) { peer->Tell(std::move(text)); });
+  std::shared_ptr<WindowCalls> calls;
+  if (open_calls_) {
+    calls =
+        open_calls_(std::move(owner), [peer](std::string text) { peer->Tell(std::move(text)); });
+  }
   return {absl::OkStatus(),
           [this, calls, id = std::string(id)] {
-            calls->End();
+            if (calls != nullptr) calls->End();
             table_.Drop(id);
           },
-          [calls](std::string_view text) { return calls->Take(text); }};
+          [calls](std::string_view text) { return calls != nullptr && calls->Take(text); }};
 }
 
 void UcxListener::DropUnclaimed() {

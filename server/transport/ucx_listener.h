@@ -33,10 +33,10 @@ class UcxListener {
     std::string devices = "lo";
     uint32_t windows_max = 256;
   };
-  // INVALID_ARGUMENT when the address can not be used, INTERNAL when UCX does not start.
+  // `calls` may be null: no call is taken then. INVALID_ARGUMENT when the address can not be used, INTERNAL when UCX does not start.
   static absl::StatusOr<std::unique_ptr<UcxListener>> Start(const Options& options,
                                                             WindowTable& table, const Clock& clock,
-                                                            OpenCalls calls);
+                                                            OpenCalls calls = nullptr);
 
   // Where clients connect to.
   const std::string& address() const { return worker_->address(); }

@@ -29,6 +29,7 @@ class WindowCalls {
 // Sends the client one message. Thread-safe; after the connection's end it drops it.
 using AnswerCall = std::function<void(std::string message)>;
 // `client` has opened a window.
-using OpenCalls = std::function<std::shared_ptr<WindowCalls>(std::string client, AnswerCall answer)>;
+using OpenCalls =
+    std::function<std::shared_ptr<WindowCalls>(std::string client, AnswerCall answer)>;
 
 }  // namespace larder::server

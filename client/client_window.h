@@ -12,6 +12,7 @@
 
 #include "client/call_link.h"
 #include "client/client.h"
+#include "client/outgoing_frame.h"
 #include "proto/contract/shm_window.h"
 
 namespace larder {
@@ -43,13 +44,22 @@ class ClientWindow {
   // The next bytes of a block, in order, and how long it is. They are the window's: gone when it returns.
   using Arrived =
       std::function<void(size_t position, std::span<const std::byte> bytes, uint64_t frame_bytes)>;
-  // A call over these spans, one per block, is about to be sent; returns the tag it carries. `slots`: the
-  // server will write the spans, and these zeroed progress slots, one per span, tell how far each has come;
-  // they must live until the call has ended. Empty: the server will read the spans. `arrived`, of a window whose
-  // server does not tell: called in place of writing the spans and telling, on the thread that has just received the
-  // bytes and has them in its cache; one call at a time, none after EndCall has returned true.
-  virtual uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
-                             Arrived arrived) = 0;
+  // A get into these spans, one per block, is about to be sent; returns the tag it carries. `slots`, zeroed, one per span,
+  // tell how far each has come; they must live until the call has ended. `arrived`, of a window whose server does not tell:
+  // called in place of writing the spans and telling, on the thread that has just received the bytes and has them in its
+  // cache; one call at a time, none after EndCall has returned true.
+  virtual uint64_t BeginGet(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
+                            Arrived arrived) = 0;
+  // The payload of a block that is put, and the span under which the server asks for it.
+  struct Payload {
+    WindowSpan span;
+    std::span<const OutgoingFrame::Piece> pieces;
+  };
+  // Whether payloads are sent from wherever they stand, so that their spans only need to fit the window; else the server
+  // reads them there.
+  virtual bool sends_from_anywhere() const = 0;
+  // The same for a put. Nothing is read before the server is told of a block.
+  virtual uint64_t BeginPut(std::span<const Payload> payloads) = 0;
   // Waits for what a get was answered to have sent of each block, 0 for no hit. False when it has not come by
   // then.
   virtual bool AwaitArrival(uint64_t tag, std::span<const uint64_t> frame_bytes,

@@ -30,9 +30,11 @@ class ShmClientWindow final : public ClientWindow {
   CallLink& calls() override { return calls_; }
   bool alive() const override { return alive_.load(std::memory_order_relaxed); }
   bool server_tells() const override { return true; }
-  uint64_t BeginCall(std::span<const WindowSpan>, std::span<ProgressSlot>, Arrived) override {
+  uint64_t BeginGet(std::span<const WindowSpan>, std::span<ProgressSlot>, Arrived) override {
     return 0;
   }
+  bool sends_from_anywhere() const override { return false; }
+  uint64_t BeginPut(std::span<const Payload>) override { return 0; }
   bool AwaitArrival(uint64_t, std::span<const uint64_t>,
                     std::chrono::steady_clock::time_point) override {
     return true;

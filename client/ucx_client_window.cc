@@ -107,50 +107,79 @@ UcxClientWindow::~UcxClientWindow() {
   ::munmap(memory_, bytes_);
 }
 
-uint64_t UcxClientWindow::BeginCall(std::span<const WindowSpan> spans,
-                                    std::span<ProgressSlot> slots, Arrived arrived) {
+template <typename Change>
+void UcxClientWindow::State::Update(uint64_t tag, size_t block, Change change) {
+  std::lock_guard lock(mutex);
+  const auto call = transfers.find(tag);
+  if (call == transfers.end()) return;
+  change(call->second.blocks[block]);
+  changed.notify_all();
+  if (call->second.left && call->second.ended()) transfers.erase(call);
+}
+
+void UcxClientWindow::State::Arrived(uint64_t tag, size_t block, uint64_t bytes) {
+  Update(tag, block, [bytes](Block& changing) { changing.arrived = bytes; });
+}
+
+void UcxClientWindow::State::Ended(uint64_t tag, size_t block) {
+  Update(tag, block, [](Block& changing) { changing.ended = true; });
+}
+
+uint64_t UcxClientWindow::NewTag(size_t blocks) {
+  std::lock_guard lock(state_->mutex);
+  const State::Call call{std::vector<State::Block>(blocks)};
   uint64_t tag;
-  {
-    std::lock_guard lock(state_->mutex);
-    const State::Call call{std::vector<State::Block>(spans.size())};
-    do {
-      tag = ((uint64_t{random_()} << 32) | random_()) << kPositionBits;
-    } while (!state_->transfers.try_emplace(tag, call).second);
-  }
+  do {
+    tag = ((uint64_t{random_()} << 32) | random_()) << kPositionBits;
+  } while (!state_->transfers.try_emplace(tag, call).second);
+  return tag;
+}
+
+uint64_t UcxClientWindow::BeginGet(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
+                                   Arrived arrived) {
+  const uint64_t tag = NewTag(spans.size());
   for (size_t i = 0; i < spans.size(); ++i) {
-    const auto update = [state = state_, tag, i](auto change) {
-      std::lock_guard lock(state->mutex);
-      const auto call = state->transfers.find(tag);
-      if (call == state->transfers.end()) return;
-      change(call->second.blocks[i]);
-      state->changed.notify_all();
-      if (call->second.left && call->second.ended()) state->transfers.erase(call);
-    };
-    ProgressSlot* const slot = slots.empty() ? nullptr : &slots[i];
-    const auto ended = [update, slot](UcxEnd) {
-      if (slot != nullptr) Tell(*slot, slot->state.load() | ProgressSlot::kEnded);
-      update([](State::Block& block) { block.ended = true; });
-    };
+    ProgressSlot* const slot = &slots[i];
     const std::span<std::byte> part = memory().subspan(spans[i].offset, spans[i].bytes);
-    if (slot != nullptr) {
-      const auto arrive = [update, slot, arrived, part, i](uint64_t offset,
-                                                           std::span<const std::byte> bytes,
-                                                           uint64_t block_bytes) {
-        const uint64_t here = offset + bytes.size();
-        if (arrived) {
-          arrived(i, bytes, block_bytes);
-        } else {
-          std::memcpy(part.data() + offset, bytes.data(), bytes.size());
-          const auto units = static_cast<uint32_t>(here / ProgressSlot::kUnitBytes);
-          slot->frame_bytes.store(block_bytes, std::memory_order_relaxed);
-          Tell(*slot, ProgressSlot::kBegun | units);
-        }
-        update([here](State::Block& block) { block.arrived = here; });
-      };
-      state_->peer->Expect(tag + i, part.size(), arrive, ended);
-    } else {
-      state_->peer->Offer(tag + i, spans[i].offset, {part}, ended);
+    const auto arrive = [state = state_, tag, slot, arrived, part, i](
+                            uint64_t offset, std::span<const std::byte> bytes,
+                            uint64_t block_bytes) {
+      const uint64_t here = offset + bytes.size();
+      if (arrived) {
+        arrived(i, bytes, block_bytes);
+      } else {
+        std::memcpy(part.data() + offset, bytes.data(), bytes.size());
+        const auto units = static_cast<uint32_t>(here / ProgressSlot::kUnitBytes);
+        slot->frame_bytes.store(block_bytes, std::memory_order_relaxed);
+        Tell(*slot, ProgressSlot::kBegun | units);
+      }
+      state->Arrived(tag, i, here);
+    };
+    state_->peer->Expect(tag + i, part.size(), arrive, [state = state_, tag, slot, i](UcxEnd) {
+      Tell(*slot, slot->state.load() | ProgressSlot::kEnded);
+      state->Ended(tag, i);
+    });
+  }
+  return tag;
+}
+
+uint64_t UcxClientWindow::BeginPut(std::span<const Payload> payloads) {
+  const uint64_t tag = NewTag(payloads.size());
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    transport::UcxSpans spans;
+    std::vector<std::shared_ptr<const void>> owners;  // until UCX is done with the memory
+    for (const OutgoingFrame::Piece& piece : payloads[i].pieces) {
+      auto* const begin = const_cast<std::byte*>(piece.bytes.data());  // only read
+      if (!spans.empty() && spans.back().data() + spans.back().size() == begin) {
+        spans.back() = {spans.back().data(), spans.back().size() + piece.bytes.size()};
+      } else {
+        spans.emplace_back(begin, piece.bytes.size());
+      }
+      if (owners.empty() || owners.back() != piece.owner) owners.push_back(piece.owner);
     }
+    state_->peer->Offer(
+        tag + i, payloads[i].span.offset, std::move(spans),
+        [state = state_, tag, i, owners = std::move(owners)](UcxEnd) { state->Ended(tag, i); });
   }
   return tag;
 }

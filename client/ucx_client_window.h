@@ -39,8 +39,10 @@ class UcxClientWindow final : public ClientWindow {
   CallLink& calls() override { return state_->calls; }
   bool alive() const override { return state_->alive.load(std::memory_order_relaxed); }
   bool server_tells() const override { return false; }
-  uint64_t BeginCall(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
-                     Arrived arrived) override;
+  uint64_t BeginGet(std::span<const WindowSpan> spans, std::span<ProgressSlot> slots,
+                    Arrived arrived) override;
+  bool sends_from_anywhere() const override { return true; }
+  uint64_t BeginPut(std::span<const Payload> payloads) override;
   bool AwaitArrival(uint64_t tag, std::span<const uint64_t> frame_bytes,
                     std::chrono::steady_clock::time_point until) override;
   bool EndCall(uint64_t tag, bool answered) override;
@@ -70,10 +72,18 @@ class UcxClientWindow final : public ClientWindow {
       }
     };
     std::map<uint64_t, Call> transfers;  // of calls, by tag
+
+    void Arrived(uint64_t tag, size_t block, uint64_t bytes);
+    void Ended(uint64_t tag, size_t block);
+
+   private:
+    template <typename Change>
+    void Update(uint64_t tag, size_t block, Change change);
   };
 
   UcxClientWindow(std::byte* memory, uint64_t bytes) : memory_(memory), bytes_(bytes) {}
   absl::Status Connect(const ClientOptions& options, const std::string& ucx_address);
+  uint64_t NewTag(size_t blocks);
 
   std::byte* const memory_;
   const uint64_t bytes_;

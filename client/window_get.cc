@@ -108,8 +108,8 @@ void WindowGet::Send() {
                 std::thread::hardware_concurrency() < kCoresToOverlap;
   std::memset(open_.window->memory().data() + slots_.offset, 0, slots_.bytes);
   if (open_.window->server_tells()) request.set_progress_offset(slots_.offset);
-  tag_ = open_.window->BeginCall(spans, {&SlotAt(0), spans.size()},
-                                 on_arrival_ ? ToBatch() : ClientWindow::Arrived());
+  tag_ = open_.window->BeginGet(spans, {&SlotAt(0), spans.size()},
+                                on_arrival_ ? ToBatch() : ClientWindow::Arrived());
   request.set_tag(tag_);
   const auto self = shared_from_this();
   const auto helper = work_->helper;

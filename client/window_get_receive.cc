@@ -26,8 +26,7 @@ ClientWindow::Arrived WindowGet::ToBatch() {
     ArrivingFrame& frame = batch->get->blocks_[position].frame;
     frame.TakeIn(bytes, frame_bytes);
     if (!frame.whole()) return;
-    ++batch->whole;
-    batch->changed.notify_one();
+    if (++batch->whole == batch->get->blocks_.size()) batch->changed.notify_one();
   };
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -25,8 +26,10 @@ namespace {
 constexpr uint64_t kHeaderBytesPerCallMax = 2u << 20;
 constexpr size_t kBlocksPerCallMax = 4'096;
 
-// So much of a call is told to the server at a time, while the checksums of the next are computed.
-constexpr uint64_t kToldBytes = 1u << 20;
+// So much of a call is told to the server at a time, while the checksums of the next are computed: little at first, so
+// that it can begin.
+constexpr uint64_t kFirstToldBytes = 1u << 20;
+constexpr uint64_t kToldBytes = 2u << 20;
 
 // Where the payload stands in the window already; nullopt when it does not, or has gaps.
 std::optional<uint64_t> StandsInWindow(std::span<const OutgoingFrame::Piece> payload,
@@ -61,13 +64,13 @@ class WindowPut : public std::enable_shared_from_this<WindowPut> {
   void NextCall();
 
  private:
-  // A block of the call under way, which has its place in the window.
+  // A block of the call under way, and the span under which the server reads it.
   struct Placed {
     const PutBlock& block;
     OutgoingFrame::Piece header;  // of a raw block: not known before it is told
     std::vector<OutgoingFrame::Piece> payload;
     WindowSpan span;
-    bool stands = false;  // there already
+    bool stands = false;  // where it is sent from
   };
   // What a call over the window's connection comes to, shared with who brings it.
   struct Answer {
@@ -150,7 +153,10 @@ bool WindowPut::Place(const PutBlock& block) {
   }
   placed.payload = std::move(frame.pieces);
   for (const auto& piece : placed.payload) placed.span.bytes += piece.bytes.size();
-  if (const auto offset = StandsInWindow(placed.payload, *open_.window)) {
+  if (open_.window->sends_from_anywhere()) {
+    if (placed.span.bytes > open_.window->memory().size()) return false;
+    placed.stands = true;
+  } else if (const auto offset = StandsInWindow(placed.payload, *open_.window)) {
     placed.span.offset = *offset;
     placed.stands = true;
   } else {
@@ -166,16 +172,19 @@ bool WindowPut::Place(const PutBlock& block) {
 
 // The server reads the first blocks while the checksums of the next are computed.
 void WindowPut::Send() {
-  std::vector<WindowSpan> spans;
-  for (const Placed& placed : placed_) spans.push_back(placed.span);
-  tag_ = open_.window->BeginCall(spans, {}, nullptr);
+  std::vector<ClientWindow::Payload> payloads;
+  for (const Placed& placed : placed_) payloads.push_back({placed.span, placed.payload});
+  tag_ = open_.window->BeginPut(payloads);
   request_.Clear();
   *request_.mutable_open() = OpenOf(*work_, placed_.size());
   request_.set_window_id(std::string(open_.window->id()));
   request_.set_tag(tag_);
   number_.reset();
   for (Placed& placed : placed_) {
-    if (untold_bytes_ >= kToldBytes) Flush();
+    if (untold_bytes_ >= (number_ ? kToldBytes : kFirstToldBytes)) {
+      Flush();
+      std::this_thread::yield();  // to who reads them, where cores are few
+    }
     Tell(placed);
   }
   Flush();

@@ -32,6 +32,8 @@ class UcxMailbox {
   std::atomic<uint64_t> timed{0};
   // The thread's own: a connection has begun to close, so it looks at them all.
   bool closes = false;
+  // The thread's own: bytes of a block have come, or have been asked for.
+  bool received = false;
   // The thread's own: what a callback of UCX leaves to be done when UCX has returned, before the thread sleeps. RunSoon
   // does what is there when it is called.
   std::vector<std::function<void()>> soon;

@@ -40,6 +40,7 @@ std::vector<ucp_dt_iov_t> Slice(const UcxSpans& spans, uint64_t offset, uint64_t
 
 void UcxPeer::BeginPiece(const TransferPtr& transfer, uint64_t offset, uint64_t bytes) {
   if (transfer->kind == Kind::kPull) {
+    mailbox_->received = true;
     const UcxPull head{transfer->tag, transfer->number, transfer->offset + offset, bytes};
     SendHead(kUcxPull, &head, sizeof(head));
     return;
@@ -95,10 +96,12 @@ std::unique_ptr<UcxPeer::Piece> UcxPeer::NextQueued() {
 
 void UcxPeer::SendQueued() {
   if (std::exchange(sending_, true)) return;
-  // What ends on the way pumps soon, not here: so this sends what is queued now, and the thread looks at its other work.
-  while (!closing_ && !broken_) {
+  // One piece of a block, also when UCX has taken it at once: then the thread looks at its other work, and goes on soon.
+  bool piece_sent = false;
+  while (!closing_ && !broken_ && !piece_sent) {
     std::unique_ptr<Piece> next = NextQueued();
     if (next == nullptr) break;
+    piece_sent = next->transfer != nullptr;
     if (!Send(std::move(next))) return;
   }
   sending_ = false;
@@ -151,6 +154,7 @@ void UcxPeer::Break() {
 
 void UcxPeer::OnPieceEnd(const TransferPtr& transfer, uint64_t bytes, ucs_status_t status) {
   moved_at_ = std::chrono::steady_clock::now();
+  if (transfer->kind == Kind::kPull || transfer->kind == Kind::kExpect) mailbox_->received = true;
   Ended ended;
   {
     std::lock_guard lock(mutex_);

@@ -49,7 +49,7 @@ class UcxPair {
     options.accept = [this](const std::shared_ptr<UcxPeer>& peer, const UcxHello& hello) {
       if (hello.window_id[0] != 'w') return UcxWorker::Verdict{absl::NotFoundError("window")};
       accepted_.set_value(peer);
-      return UcxWorker::Verdict{absl::OkStatus(), [this] { server_gone.set_value(); }};
+      return UcxWorker::Verdict{absl::OkStatus(), [this] { server_gone.set_value(); }, hear};
     };
     server_worker = UcxWorker::Start(options).value();
     UcxWorker::Options client_options;
@@ -69,7 +69,8 @@ class UcxPair {
     std::promise<absl::StatusOr<std::shared_ptr<UcxPeer>>> connected;
     client_worker->Connect(
         server_worker->address(), hello, In(5s), [this] { client_gone.set_value(); },
-        [&](absl::StatusOr<std::shared_ptr<UcxPeer>> peer) { connected.set_value(peer); });
+        [&](absl::StatusOr<std::shared_ptr<UcxPeer>> peer) { connected.set_value(peer); },
+        client_hear);
     auto peer = connected.get_future().get();
     if (!peer.ok()) return peer.status();
     client = *peer;
@@ -77,6 +78,8 @@ class UcxPair {
     return absl::OkStatus();
   }
 
+  // Of texts of the other side, client and server; set before Connect.
+  UcxWorker::Hear hear, client_hear;
   std::promise<void> server_gone, client_gone;
   std::unique_ptr<UcxWorker> server_worker, client_worker;
   std::shared_ptr<UcxPeer> server, client;

@@ -133,12 +133,14 @@ TEST_P(UcxPeerTest, AnswersInAnotherOrderFailThePull) {
   std::promise<void> go_on;
   auto may_go_on = go_on.get_future().share();
   EndedTransfer held, sent, moved, answered;
-  pair_.client->Expect(1, 1000, [=](auto...) { may_go_on.wait_for(10s); }, held.Done());
+  pair_.client->Expect(
+      1, 1000, [=](auto...) { may_go_on.wait_for(10s); }, held.Done());
   pair_.server->Push(1, {std::span(target).first(1000)}, In(5s), sent.Done());  // number 1
   EXPECT_EQ(sent.Wait(), UcxEnd::kDone);
   size_t landed = 0;
-  pair_.server->Pull(2, 0, SpansOf(target, target.size()), In(5s),
-                     [&](auto bytes) { landed += bytes.size(); }, moved.Done());
+  pair_.server->Pull(
+      2, 0, SpansOf(target, target.size()), In(5s), [&](auto bytes) { landed += bytes.size(); },
+      moved.Done());
   // On the thread of the server's worker.
   pair_.server->Push(3, {}, In(5s), [&, done = answered.Done()](UcxEnd end) {
     pair_.server->OnAnswer({2, kUcxPullBytes}, answer);
@@ -266,6 +268,67 @@ TEST_P(UcxPeerTest, DestroyedWorkersEndTheirTransfers) {
   EXPECT_NE(sent.Wait(), UcxEnd::kFailed);
   pair_.client_worker.reset();
   EXPECT_NE(arrived.Wait(), UcxEnd::kFailed);
+}
+
+class UcxTextTest : public testing::TestWithParam<const char*> {
+ protected:
+  UcxPair pair_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(Transports, UcxTextTest, testing::Values("tcp", "posix,sysv,cma,tcp"),
+                         [](const auto& test) {
+                           return std::string(test.param) == "tcp" ? "Tcp" : "SharedMemory";
+                         });
+
+// Of all sizes, and not behind what else the connection carries.
+TEST_P(UcxTextTest, TextsComeInOrderAndBeforeBlocksThatWait) {
+  constexpr size_t kTexts = 200, kBlocks = 64;
+  std::promise<void> all;
+  std::vector<std::string> answers;
+  std::atomic<size_t> blocks_here{0};
+  size_t blocks_before_last = 0;
+  pair_.hear = [&](std::string_view text) {
+    pair_.server->Tell("to " + std::string(text));
+    return true;
+  };
+  pair_.client_hear = [&](std::string_view text) {
+    answers.emplace_back(text);
+    if (answers.size() < kTexts) return true;
+    blocks_before_last = blocks_here;
+    all.set_value();
+    return true;
+  };
+  ASSERT_TRUE(pair_.Connect().ok());
+  std::vector<std::byte> source = PatternBytes(4 << 20, 1), target(4 << 20);
+  std::vector<EndedTransfer> here(kBlocks);
+  for (size_t i = 0; i < kBlocks; ++i) {
+    pair_.client->Expect(i, target.size(), ArriveIn(target),
+                         [&, done = here[i].Done()](UcxEnd end) {
+                           ++blocks_here;
+                           done(end);
+                         });
+  }
+  for (size_t i = 0; i < kBlocks; ++i) {
+    pair_.server->Push(i, SpansOf(source, source.size()), In(20s), [](UcxEnd) {});
+  }
+  const auto text_of = [](size_t i) {
+    return std::string(1 + i * 331 % 65'536, static_cast<char>('a' + i % 26)) + std::to_string(i);
+  };
+  for (size_t i = 0; i < kTexts; ++i) pair_.client->Tell(text_of(i));
+  ASSERT_EQ(all.get_future().wait_for(20s), std::future_status::ready);
+  for (size_t i = 0; i < kTexts; ++i) ASSERT_EQ(answers[i], "to " + text_of(i));
+  for (EndedTransfer& block : here) EXPECT_EQ(block.Wait(), UcxEnd::kDone);
+  EXPECT_LT(blocks_before_last, kBlocks);
+}
+
+TEST_P(UcxTextTest, ATextThatNobodyExpectsOrThatIsRefusedEndsTheConnection) {
+  for (const bool refused : {false, true}) {
+    UcxPair pair(GetParam());
+    if (refused) pair.hear = [](std::string_view) { return false; };
+    ASSERT_TRUE(pair.Connect().ok());
+    pair.client->Tell("hello");
+    EXPECT_EQ(pair.server_gone.get_future().wait_for(20s), std::future_status::ready);
+  }
 }
 
 }  // namespace

@@ -39,9 +39,11 @@ class WindowIngestTest : public StoreFixture {
                 block.payload_bytes);
     return block;
   }
-  std::shared_ptr<WindowIngest> Put(std::shared_ptr<Window> window, WindowIngest::Request request) {
-    auto session = std::make_unique<IngestSession>(
-        store.OpenIngest(*space, static_cast<uint32_t>(request.blocks.size())));
+  // `count`: blocks in all, 0 for those of the request.
+  std::shared_ptr<WindowIngest> Put(std::shared_ptr<Window> window, WindowIngest::Request request,
+                                    size_t count = 0) {
+    auto session = std::make_unique<IngestSession>(store.OpenIngest(
+        *space, static_cast<uint32_t>(count == 0 ? request.blocks.size() : count)));
     auto ingest =
         WindowIngest::Create({pool, metrics}, std::move(window), std::move(session), request);
     ingest->Start([this](absl::Status status, std::vector<IngestResult> results) {
@@ -168,10 +170,9 @@ TEST_F(WindowIngestTest, BlocksArriveAheadInAnyOrderAndAreStoredInTheirs) {
 TEST_F(WindowIngestTest, ABlockAheadFallsWithItsParent) {
   const auto window =
       std::make_shared<FakeWindow>(1 << 20, FakeWindow::Options{.hold = true, .transfers_max = 4});
-  const auto ingest =
-      Put(window, {.blocks = {Place(*window, 0, FrameOf(*space, 1, 0, 1)),
-                              Place(*window, 1, FrameOf(*space, 2, 1, 2)),
-                              Place(*window, 2, FrameOf(*space, 3, 0, 3))}});
+  const auto ingest = Put(window, {.blocks = {Place(*window, 0, FrameOf(*space, 1, 0, 1)),
+                                              Place(*window, 1, FrameOf(*space, 2, 1, 2)),
+                                              Place(*window, 2, FrameOf(*space, 3, 0, 3))}});
   while (window->waiting() < 3) std::this_thread::yield();
   window->memory()[64] ^= std::byte{1};  // spoils the first
   for (int i = 0; i < 3; ++i) window->End(0, TransferEnd::kDone);
@@ -208,6 +209,65 @@ TEST_F(WindowIngestTest, ACancelledCallStoresNoFurtherBlock) {
   ingest->Cancel();
   window->End(0, TransferEnd::kDone);
   EXPECT_EQ(Wait().results[0].outcome, PutOutcome::kIncomplete);
+}
+
+// As clients do that compute the checksums of a block while those before it are read.
+TEST_F(WindowIngestTest, TakesTheBlocksOfACallBitByBit) {
+  for (const int transfers : {1, 8}) {
+    done = {};
+    const auto window =
+        std::make_shared<FakeWindow>(1 << 20, FakeWindow::Options{.transfers_max = transfers});
+    const uint64_t first = 10 * transfers;
+    const auto frame = [&](uint64_t i) {
+      return FrameOf(*space, first + i, i == 0 ? 0 : first + i - 1, first + i);
+    };
+    const auto ingest = Put(window, {.blocks = {Place(*window, 0, frame(0))}}, 4);
+    while (GetFrame(first) != frame(0))
+      std::this_thread::yield();  // stored before the next is named
+    ingest->Add({Place(*window, 1, frame(1)), Place(*window, 2, frame(2))});
+    while (GetFrame(first + 2) != frame(2)) std::this_thread::yield();
+    auto future = done.get_future();
+    EXPECT_EQ(future.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+    ingest->Add({Place(*window, 3, frame(3))});
+    const Ended ended = future.get();
+    ASSERT_TRUE(ended.status.ok()) << ended.status;
+    ASSERT_EQ(ended.results.size(), 4u);
+    for (const IngestResult& result : ended.results) {
+      EXPECT_EQ(result.outcome, PutOutcome::kStored) << result.message;
+    }
+  }
+}
+
+TEST_F(WindowIngestTest, ACallThatIsNotCompletedEndsWhenItIsCancelled) {
+  const auto window = std::make_shared<FakeWindow>(1 << 20);
+  const auto ingest = Put(window, {.blocks = {Place(*window, 0, FrameOf(*space, 1, 0, 1))}}, 3);
+  while (GetFrame(1).empty()) std::this_thread::yield();
+  ingest->Cancel();
+  const Ended ended = Wait();
+  ASSERT_TRUE(ended.status.ok()) << ended.status;
+  EXPECT_EQ(ended.results[0].outcome, PutOutcome::kStored);
+  EXPECT_EQ(ended.results[1].outcome, PutOutcome::kIncomplete);
+  EXPECT_EQ(ended.results[2].outcome, PutOutcome::kIncomplete);
+  ingest->Add({Place(*window, 1, FrameOf(*space, 2, 1, 2))});  // too late: nothing comes of it
+  EXPECT_TRUE(GetFrame(2).empty());
+}
+
+TEST_F(WindowIngestTest, MoreBlocksThanWereAnnouncedEndTheCall) {
+  const auto window = std::make_shared<FakeWindow>(1 << 20);
+  const auto ingest = Put(window, {}, 2);
+  std::vector<WindowIngest::Block> blocks;
+  for (uint64_t i = 0; i < 3; ++i) {
+    blocks.push_back(Place(*window, i, FrameOf(*space, i + 1, i, i + 1)));
+  }
+  ingest->Add(std::move(blocks));
+  EXPECT_EQ(Wait().status.code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(WindowIngestTest, ARefusedBlockEndsTheCallWithItsReason) {
+  const auto window = std::make_shared<FakeWindow>(1 << 20);
+  const auto ingest = Put(window, {}, 2);
+  ingest->Refuse(absl::InvalidArgumentError("outside"));
+  EXPECT_EQ(Wait().status, absl::InvalidArgumentError("outside"));
 }
 
 }  // namespace

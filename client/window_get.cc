@@ -14,6 +14,7 @@
 #include "proto/contract/convert.h"
 #include "proto/contract/errors.h"
 #include "proto/contract/grpc_status.h"
+#include "proto/contract/limits.h"
 #include "proto/contract/shm_window.h"
 
 namespace larder {
@@ -121,6 +122,7 @@ void WindowGet::Send() {
 // For a caller that waits, who does nothing on the window's thread.
 bool WindowGet::SendOverLink() {
   if (work_->helper == nullptr || work_->options.on_layers) return false;
+  if (blocks_.size() > kWindowCallBlocksMax) return false;
   v1::WindowCall call;
   call.mutable_get()->Swap(&batch_->request);
   const auto number = open_.window->calls().Start(

@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "larder/v1/cache.grpc.pb.h"
 #include "larder/v1/window.grpc.pb.h"
+#include "proto/contract/limits.h"
 #include "server/server.h"
 #include "tests/integration/known_blocks.h"
 #include "tests/integration/scrape.h"
@@ -185,6 +186,37 @@ TEST_F(PlanesTest, ABatchLargerThanTheWindowPassesInTurns) {
   EXPECT_EQ(GetChain(1, 20), 20u);
   EXPECT_EQ(client->plane().inline_calls, 0u);
   EXPECT_GE(client->plane().window_calls, 10u);
+}
+
+TEST_F(PlanesTest, ACallOfMoreBlocksThanAConnectionTakesPasses) {
+  constexpr uint32_t kLength = kWindowCallBlocksMax + 44;
+  Start({.ucx_listen = "127.0.0.1:0"});
+  for (const PlaneChoice plane : {PlaneChoice::kShm, PlaneChoice::kUcx}) {
+    Connect({.plane = plane}, 64);
+    const auto chain = plane == PlaneChoice::kShm ? 1 : 2;
+    PutChain(chain, kLength);
+    EXPECT_EQ(GetChain(chain, kLength), kLength);
+    std::vector<GetBlock> blocks;
+    for (uint32_t i = 0; i < kLength; ++i) blocks.push_back({KnownHash(chain, i), {}});
+    const auto prefix = client->GetPrefix(space, blocks);
+    ASSERT_TRUE(prefix.ok()) << prefix.status();
+    EXPECT_EQ(prefix->blocks.size(), kLength);
+    EXPECT_EQ(client->plane().windows_opened, 1u);
+  }
+}
+
+// What is told of at a time is bounded by its headers, too.
+TEST_F(PlanesTest, PutsOfSmallBlocksWithLargeHeadersKeepTheWindow) {
+  Start({.ucx_listen = "127.0.0.1:0"});
+  for (const PlaneChoice plane : {PlaneChoice::kShm, PlaneChoice::kUcx}) {
+    for (const uint32_t row_bytes : {32, 64, 96, 128, 192, 256}) {
+      Connect({.plane = plane}, row_bytes);
+      const uint32_t chain = row_bytes + static_cast<uint32_t>(plane);
+      PutChain(chain, 250);
+      EXPECT_EQ(GetChain(chain, 250), 250u);
+      EXPECT_EQ(client->plane().windows_opened, 1u);
+    }
+  }
 }
 
 TEST_F(PlanesTest, WhatHasNoRoomInTheWindowGoesInlineAndIsCounted) {

@@ -31,7 +31,7 @@ class CallLink {
   // Sends `call` under a number of its own. nullopt, and `replied` is dropped, when gRPC must carry it: it is too large,
   // too many are not answered yet, or there is no connection.
   std::optional<uint64_t> Start(v1::WindowCall& call, SystemTime deadline, Replied replied);
-  // A further message of a call. False when it can not be sent: then the call can not be completed.
+  // A further message of a call. False when it is not sent: the connection has ended or is full, or it is too large.
   bool Add(uint64_t number, v1::WindowCall& more);
 
   // The connection's: a message has come; false for one that is no answer of a call.

@@ -1,6 +1,7 @@
 #include "client/window_put.h"
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -30,6 +31,12 @@ constexpr size_t kBlocksPerCallMax = 4'096;
 // that it can begin.
 constexpr uint64_t kFirstToldBytes = 1u << 20;
 constexpr uint64_t kToldBytes = 2u << 20;
+// What a message may have beside the header regions of its blocks: once, and for each block.
+constexpr uint64_t kMessageOverheadBytes = 1u << 10;
+constexpr uint64_t kBlockOverheadBytes = 128;
+constexpr uint64_t kHeaderBytesPerMessageMax = kWindowCallBytesMax - kMessageOverheadBytes;
+// How soon a connection that is full is tried again.
+constexpr auto kFullPause = std::chrono::milliseconds(1);
 
 // Where the payload stands in the window already; nullopt when it does not, or has gaps.
 std::optional<uint64_t> StandsInWindow(std::span<const OutgoingFrame::Piece> payload,
@@ -71,6 +78,9 @@ class WindowPut : public std::enable_shared_from_this<WindowPut> {
     std::vector<OutgoingFrame::Piece> payload;
     WindowSpan span;
     bool stands = false;  // where it is sent from
+    uint64_t header_bytes = 0;
+    // At most, in a message.
+    uint64_t wire_bytes() const { return header_bytes + kBlockOverheadBytes; }
   };
   // What a call over the window's connection comes to, shared with who brings it.
   struct Answer {
@@ -84,7 +94,8 @@ class WindowPut : public std::enable_shared_from_this<WindowPut> {
   bool Place(const PutBlock& block);
   void Send();
   void Tell(Placed& placed);
-  void Flush();
+  bool IsDue(const Placed& next) const;
+  bool Flush();
   void SendOverGrpc();
   void AwaitAnswer();
   void OnAnswer(absl::Status status);
@@ -108,6 +119,7 @@ class WindowPut : public std::enable_shared_from_this<WindowPut> {
   bool linked_ = false;             // it goes over the window's connection
   std::optional<uint64_t> number_;  // there, once it has begun
   uint64_t untold_bytes_ = 0;
+  uint64_t message_bytes_ = 0;  // what they take in a message, at most
   v1::PutFromWindowRequest request_;  // what the server is to be told
   v1::PutFromWindowResponse response_;
   std::shared_ptr<Answer> answer_;
@@ -165,7 +177,8 @@ bool WindowPut::Place(const PutBlock& block) {
     placed.span.offset = taken->offset;
     taken_.push_back(*taken);
   }
-  header_bytes_ += frame.frame_bytes - placed.span.bytes;
+  placed.header_bytes = frame.frame_bytes - placed.span.bytes;
+  header_bytes_ += placed.header_bytes;
   placed_.push_back(std::move(placed));
   return true;
 }
@@ -180,16 +193,26 @@ void WindowPut::Send() {
   request_.set_window_id(std::string(open_.window->id()));
   request_.set_tag(tag_);
   number_.reset();
-  for (Placed& placed : placed_) {
-    if (untold_bytes_ >= (number_ ? kToldBytes : kFirstToldBytes)) {
-      Flush();
+  linked_ = linked_ && std::ranges::all_of(placed_, [](const Placed& placed) {
+              return placed.wire_bytes() <= kHeaderBytesPerMessageMax;
+            });
+  bool told = true;
+  for (auto placed = placed_.begin(); told && placed != placed_.end(); ++placed) {
+    if (IsDue(*placed)) {
+      told = Flush();
       std::this_thread::yield();  // to who reads them, where cores are few
     }
-    Tell(placed);
+    if (told) Tell(*placed);
   }
-  Flush();
+  if (told) Flush();
   if (!number_) return SendOverGrpc();
   work_->helper->Offer([self = shared_from_this()] { self->AwaitAnswer(); });
+}
+
+// Whether what is to be told goes before this block.
+bool WindowPut::IsDue(const Placed& next) const {
+  return untold_bytes_ >= (number_ ? kToldBytes : kFirstToldBytes) ||
+         message_bytes_ + next.wire_bytes() > kHeaderBytesPerMessageMax;
 }
 
 // Computes its checksums, and lays it where the server will look for it.
@@ -208,18 +231,24 @@ void WindowPut::Tell(Placed& placed) {
   wire->mutable_payload()->set_bytes(placed.span.bytes);
   *wire->mutable_retention() = ToWire(placed.block.retention);
   untold_bytes_ += placed.header.bytes.size() + placed.span.bytes;
+  message_bytes_ += placed.wire_bytes();
 }
 
 // Sends what is to be told over the window's connection. Where that does not take the beginning of a call, gRPC will all.
-void WindowPut::Flush() {
-  untold_bytes_ = 0;
-  if (!linked_) return;
+// False when the rest can not be told: the connection has ended, or took nothing until the deadline.
+bool WindowPut::Flush() {
+  untold_bytes_ = message_bytes_ = 0;
+  if (!linked_) return true;
   CallLink& link = open_.window->calls();
   v1::WindowCall message;
   if (number_) {
     message.mutable_more()->mutable_blocks()->Swap(request_.mutable_blocks());
-    if (!link.Add(*number_, message)) open_.window->Disconnect();
-    return;
+    while (!link.Add(*number_, message)) {
+      // It is full, with the calls of other threads or of a server that stands still.
+      if (!open_.window->alive() || std::chrono::system_clock::now() >= deadline_) return false;
+      std::this_thread::sleep_for(kFullPause);
+    }
+    return true;
   }
   answer_ = std::make_shared<Answer>();
   message.mutable_put()->Swap(&request_);
@@ -227,6 +256,7 @@ void WindowPut::Flush() {
                        [answer = answer_](auto reply) { answer->Set(std::move(reply)); });
   linked_ = number_.has_value();
   if (!linked_) message.mutable_put()->Swap(&request_);
+  return true;
 }
 
 void WindowPut::SendOverGrpc() {

@@ -129,6 +129,23 @@ TEST_P(StoppedServerTest, EndsNoCallLateAndSpoilsNoLaterOne) {
               static_cast<unsigned long long>(plane.windows_opened));
 }
 
+// More than the connection takes while nobody reads it.
+TEST_P(StoppedServerTest, APutThatCanNotBeToldKeepsTheWindow) {
+  if (GetParam().choice == PlaneChoice::kInline) GTEST_SKIP() << "there is no window";
+  space_ = client_->Register(KnownManifest("small", 8, 128), "default").value()[0];
+  PutOptions options;
+  options.timeout = kTimeout;
+  server_.Signal(SIGSTOP);
+  for (uint32_t i = 0; i < 3; ++i) {
+    Timed([&] { return client_->Put(space_, KnownChain(space_, 20 + i, 250), options).status(); });
+  }
+  server_.Signal(SIGCONT);
+  EXPECT_EQ(late_, 3u);
+  EXPECT_LT(overrun_ms_, kOverrunMax.count());
+  EXPECT_TRUE(client_->Put(space_, KnownChain(space_, 1, 250)).ok());
+  EXPECT_LE(client_->plane().windows_opened, 1u);
+}
+
 }  // namespace
 }  // namespace larder::testing
 

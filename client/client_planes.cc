@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "client/call_helper.h"
+#include "client/call_waiter.h"
 #include "client/client_impl.h"
 #include "client/window_get.h"
 #include "client/window_put.h"

@@ -5,7 +5,7 @@
 #include <thread>
 #include <utility>
 
-#include "client/call_helper.h"
+#include "client/call_waiter.h"
 #include "client/progress_wait.h"
 #include "client/unary_call.h"
 #include "client/window_answer.h"

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "client/call_helper.h"
+#include "client/call_waiter.h"
 #include "client/outgoing_frame.h"
 #include "client/retention_wire.h"
 #include "client/unary_call.h"
@@ -119,7 +119,7 @@ class WindowPut : public std::enable_shared_from_this<WindowPut> {
   bool linked_ = false;             // it goes over the window's connection
   std::optional<uint64_t> number_;  // there, once it has begun
   uint64_t untold_bytes_ = 0;
-  uint64_t message_bytes_ = 0;  // what they take in a message, at most
+  uint64_t message_bytes_ = 0;        // what they take in a message, at most
   v1::PutFromWindowRequest request_;  // what the server is to be told
   v1::PutFromWindowResponse response_;
   std::shared_ptr<Answer> answer_;

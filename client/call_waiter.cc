@@ -1,4 +1,4 @@
-#include "client/call_helper.h"
+#include "client/call_waiter.h"
 
 #include <utility>
 

@@ -10,6 +10,7 @@
 #include <climits>
 #include <cstring>
 #include <future>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -103,8 +104,17 @@ absl::Status UcxClientWindow::Connect(const ClientOptions& options,
 }
 
 UcxClientWindow::~UcxClientWindow() {
-  worker_.reset();  // ends every transfer
-  ::munmap(memory_, bytes_);
+  const auto end = [memory = memory_, bytes = bytes_](std::unique_ptr<UcxWorker> worker) {
+    worker.reset();  // ends every transfer
+    ::munmap(memory, bytes);
+  };
+  if (worker_ != nullptr && worker_->IsThisThread()) {
+    // The owner of a payload that stood in this window was the last that held it, and UCX the last that held that: its
+    // thread can not wait for itself.
+    std::thread(end, std::move(worker_)).detach();
+  } else {
+    end(std::move(worker_));
+  }
 }
 
 template <typename Change>
@@ -179,7 +189,10 @@ uint64_t UcxClientWindow::BeginPut(std::span<const Payload> payloads) {
     }
     state_->peer->Offer(
         tag + i, payloads[i].span.offset, std::move(spans),
-        [state = state_, tag, i, owners = std::move(owners)](UcxEnd) { state->Ended(tag, i); });
+        [state = state_, tag, i, owners = std::move(owners)](UcxEnd) mutable {
+          owners.clear();  // first: who sees the end may count on it
+          state->Ended(tag, i);
+        });
   }
   return tag;
 }

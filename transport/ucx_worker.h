@@ -62,6 +62,9 @@ class UcxWorker {
   static absl::StatusOr<std::unique_ptr<UcxWorker>> Start(Options options);
   ~UcxWorker();
 
+  // Whether its thread asks, which must not destroy it.
+  bool IsThisThread() const { return thread_.get_id() == std::this_thread::get_id(); }
+
   // HOST:PORT of the listener.
   const std::string& address() const { return address_; }
 

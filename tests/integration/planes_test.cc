@@ -10,6 +10,7 @@
 #include "client/client.h"
 #include "client/plane.h"
 #include "client/shm_client_window.h"
+#include "client/ucx_client_window.h"
 #include "gtest/gtest.h"
 #include "larder/v1/cache.grpc.pb.h"
 #include "larder/v1/window.grpc.pb.h"
@@ -369,6 +370,33 @@ TEST_F(PlanesTest, EverySlotOfAGetIsToldTheEndBeforeItsAnswer) {
       EXPECT_EQ((slots[i].state.load() & ProgressSlot::kBegun) != 0, status.ok() && i < 2) << i;
     }
   }
+}
+
+// A block of Allocate is put and let go of with everything else that holds the window, but UCX has it still.
+TEST_F(PlanesTest, AUcxWindowMayEndWithAPayloadThatStoodInIt) {
+  Start({.ucx_listen = "127.0.0.1:0"});
+  Connect();
+  grpc::ClientContext context;
+  v1::CapabilitiesResponse offer;
+  const auto stub = v1::Cache::NewStub(
+      grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
+  ASSERT_TRUE(stub->Capabilities(&context, v1::CapabilitiesRequest(), &offer).ok());
+  ClientOptions options;
+  options.address = server->listen();
+  options.client_id = "owner";
+  options.window.bytes = 1 << 20;
+  std::shared_ptr<ClientWindow> window =
+      UcxClientWindow::Open(options, offer.ucx_address()).value();
+  std::promise<void> let_go;
+  {
+    std::shared_ptr<const void> owner(window->memory().data(),
+                                      [window, &let_go](const void*) { let_go.set_value(); });
+    const OutgoingFrame::Piece piece{window->memory().first(64), std::move(owner)};
+    window->BeginPut(std::vector<ClientWindow::Payload>{{{0, 64}, {&piece, 1}}});
+  }
+  window->Disconnect();
+  window.reset();
+  EXPECT_EQ(let_go.get_future().wait_for(std::chrono::seconds(5)), std::future_status::ready);
 }
 
 TEST_F(PlanesTest, AWindowThatCanNotBeHadAgainIsNotAskedForWithEveryCall) {

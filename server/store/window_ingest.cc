@@ -34,7 +34,13 @@ void WindowIngest::Start(Done done) {
 void WindowIngest::Add(std::vector<Block> blocks) {
   {
     MutexLock lock(mutex_);
-    std::move(blocks.begin(), blocks.end(), std::back_inserter(added_));
+    named_ += blocks.size();
+    if (named_ <= session_->count()) {
+      std::move(blocks.begin(), blocks.end(), std::back_inserter(added_));
+    } else {
+      refused_ = InvalidField("blocks", absl::StrCat(named_, " or more"),
+                              absl::StrCat("open.blocks, ", session_->count()));
+    }
   }
   Wake();
 }
@@ -105,10 +111,6 @@ void WindowIngest::TakeAdded() {
     std::move(added_.begin(), added_.end(), std::back_inserter(blocks_));
     added_.clear();
     status = std::exchange(refused_, absl::OkStatus());
-  }
-  if (blocks_.size() > session_->count()) {
-    status = InvalidField("blocks", absl::StrCat(blocks_.size(), " or more"),
-                          absl::StrCat("open.blocks, ", session_->count()));
   }
   Fail(std::move(status));
 }

@@ -57,7 +57,7 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
   // `done` is called exactly once, when no transfer of this call runs any more: on this thread, a transport
   // thread, or an I/O thread when blocks must be durable. Call once.
   void Start(Done done);
-  // The next blocks. More than the session expects end the call. Ignored when it has ended.
+  // The next blocks. More than the session expects are not kept, and end the call unless it has ended.
   void Add(std::vector<Block> blocks);
   // The client broke the contract: the call ends with that.
   void Refuse(const absl::Status& status);
@@ -125,6 +125,7 @@ class WindowIngest : public std::enable_shared_from_this<WindowIngest> {
   Mutex mutex_;
   std::optional<TransferEnd> ended_ ABSL_GUARDED_BY(mutex_);
   std::vector<Block> added_ ABSL_GUARDED_BY(mutex_);
+  size_t named_ ABSL_GUARDED_BY(mutex_) = 0;  // blocks that were added
   absl::Status refused_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -1,5 +1,7 @@
 #include "server/store/window_ingest.h"
 
+#include <malloc.h>
+
 #include <cstring>
 #include <future>
 #include <memory>
@@ -200,6 +202,22 @@ TEST_F(WindowIngestTest, ACallEndsAfterEveryTransferThatIsAhead) {
   for (const IngestResult& result : ended.results) {
     EXPECT_EQ(result.outcome, PutOutcome::kIncomplete);
   }
+}
+
+TEST_F(WindowIngestTest, BlocksBeyondThoseExpectedEndTheCallAndAreNotKept) {
+  constexpr size_t kHeaderBytes = 64 << 10;
+  const auto window = std::make_shared<FakeWindow>(1 << 20, FakeWindow::Options{.hold = true});
+  const auto ingest = Put(window, {.blocks = {Place(*window, 0, FrameOf(*space, 1, 0, 1))}});
+  while (window->waiting() == 0) std::this_thread::yield();
+  const size_t before = ::mallinfo2().uordblks;
+  for (int i = 0; i < 512; ++i) {
+    std::vector<WindowIngest::Block> more(1);
+    more[0].frame_header.resize(kHeaderBytes);
+    ingest->Add(std::move(more));
+  }
+  EXPECT_LT(::mallinfo2().uordblks, before + 64 * kHeaderBytes);
+  window->End(0, TransferEnd::kDone);
+  EXPECT_EQ(Wait().status.code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(WindowIngestTest, ACancelledCallStoresNoFurtherBlock) {

@@ -28,6 +28,7 @@ uint64_t BlocksOf(const v1::WindowCall& call) {
 }  // namespace
 
 bool ConnectionCalls::Take(std::string_view message) {
+  if (message.size() > kWindowCallBytesMax) return false;  // a plane may carry more
   const auto call = std::make_shared<Call>();
   v1::WindowCall& request = call->request;
   if (!request.ParseFromArray(message.data(), static_cast<int>(message.size()))) return false;

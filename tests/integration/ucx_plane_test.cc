@@ -7,6 +7,7 @@
 
 #include "kernels/format/frame.h"
 #include "larder/v1/window.grpc.pb.h"
+#include "proto/contract/limits.h"
 #include "server/server.h"
 #include "tests/integration/known_blocks.h"
 #include "transport/ucx_worker.h"
@@ -192,6 +193,20 @@ TEST_F(UcxPlaneTest, WindowsBelongToTheirClientAndEndWithTheirConnection) {
     status = Call(&v1::Windows::Stub::GetToWindow, GetRequest(id, 1, 1 << 20), response);
   } while (status.ok() && std::chrono::steady_clock::now() < give_up);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+}
+
+TEST_F(UcxPlaneTest, ACallBeyondItsBoundEndsTheConnection) {
+  const auto peer = Claim(Open()).value();
+  std::promise<UcxEnd> ended;
+  peer->Expect(1, 64, nullptr, [&](UcxEnd end) { ended.set_value(end); });
+  v1::WindowCall call;
+  call.set_number(1);
+  // Of no put: by itself it would be ignored.
+  call.mutable_more()->add_blocks()->set_frame_header(std::string(kWindowCallBytesMax, 'x'));
+  peer->Tell(call.SerializeAsString());
+  auto future = ended.get_future();
+  EXPECT_EQ(future.wait_for(5s), std::future_status::ready);
+  worker_.reset();
 }
 
 TEST_F(UcxPlaneTest, AnUnclaimedWindowIsMissesAndThenGone) {

@@ -289,6 +289,24 @@ TEST_F(PlanesTest, ManyThreadsShareOneWindow) {
   EXPECT_EQ(client->plane().window_used_bytes, 0u);
 }
 
+TEST_F(PlanesTest, MoreThreadsThanAConnectionTakesCallsPass) {
+  Start({.ucx_listen = "127.0.0.1:0"});
+  for (const PlaneChoice plane : {PlaneChoice::kShm, PlaneChoice::kUcx}) {
+    Connect({.plane = plane}, 128);
+    std::vector<std::thread> threads;
+    for (uint32_t i = 0; i < kWindowCallsMax + 32; ++i) {
+      threads.emplace_back([this, chain = 1'000 * static_cast<uint32_t>(plane) + i] {
+        for (uint32_t round = 0; round < 2; ++round) {
+          PutChain(chain + round * 500, 8);
+          EXPECT_EQ(GetChain(chain + round * 500, 8), 8u);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(client->plane().windows_opened, 1u);
+  }
+}
+
 TEST_F(PlanesTest, AsynchronousCallsUseTheWindowToo) {
   Connect();
   PutChain(1, 4);
@@ -397,6 +415,56 @@ TEST_F(PlanesTest, AUcxWindowMayEndWithAPayloadThatStoodInIt) {
   window->Disconnect();
   window.reset();
   EXPECT_EQ(let_go.get_future().wait_for(std::chrono::seconds(5)), std::future_status::ready);
+}
+
+// What is never told of, and calls under way, keep no server from ending, and are answered.
+TEST_F(PlanesTest, PutsThatAreNeverToldOfInWholeEndWithTheServer) {
+  server::Config config;
+  config.ucx_listen = "127.0.0.1:0";
+  config.drain_timeout = milliseconds(200);
+  Start(config);
+  Connect();
+  grpc::ClientContext context;
+  v1::CapabilitiesResponse offer;
+  const auto stub = v1::Cache::NewStub(
+      grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
+  ASSERT_TRUE(stub->Capabilities(&context, v1::CapabilitiesRequest(), &offer).ok());
+  ClientOptions options;
+  options.address = server->listen();
+  options.client_id = "half";
+  options.window.bytes = 1 << 20;
+  const std::vector<std::shared_ptr<ClientWindow>> windows{
+      ShmClientWindow::Open(offer.shm_socket(), "half", 1 << 20, false).value(),
+      UcxClientWindow::Open(options, offer.ucx_address()).value()};
+  std::atomic<int> answered{0};
+  for (const auto& window : windows) {
+    for (uint32_t i = 0; i < kWindowCallsMax; ++i) {
+      v1::WindowCall call;
+      call.mutable_put()->set_window_id(std::string(window->id()));
+      call.mutable_put()->mutable_open()->set_space_id(space.id);
+      call.mutable_put()->mutable_open()->set_blocks(2);
+      const auto number =
+          window->calls().Start(call, std::chrono::system_clock::now() + std::chrono::hours(1),
+                                [&](const auto& reply) { answered += !reply.ok(); });
+      ASSERT_TRUE(number);
+      for (int j = 0; j < 3; ++j) {
+        v1::WindowCall more;
+        more.mutable_more();
+        ASSERT_TRUE(window->calls().Add(*number, more));
+      }
+    }
+    v1::WindowCall more;
+    more.mutable_more()->add_blocks();
+    ASSERT_TRUE(window->calls().Add(1, more));
+  }
+  server.reset();
+  for (const auto& window : windows) {
+    for (int i = 0; i < 500 && window->alive(); ++i) std::this_thread::sleep_for(milliseconds(10));
+    EXPECT_FALSE(window->alive());
+    window->Disconnect();
+  }
+  for (int i = 0; i < 500 && answered < 120; ++i) std::this_thread::sleep_for(milliseconds(10));
+  EXPECT_GE(answered, 120);
 }
 
 TEST_F(PlanesTest, AWindowThatCanNotBeHadAgainIsNotAskedForWithEveryCall) {

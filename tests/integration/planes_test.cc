@@ -417,6 +417,44 @@ TEST_F(PlanesTest, AUcxWindowMayEndWithAPayloadThatStoodInIt) {
   EXPECT_EQ(let_go.get_future().wait_for(std::chrono::seconds(5)), std::future_status::ready);
 }
 
+TEST_F(PlanesTest, AServerMayEndWhileThreadsCall) {
+  for (const PlaneChoice plane : {PlaneChoice::kShm, PlaneChoice::kUcx}) {
+    server::Config config;
+    config.ucx_listen = "127.0.0.1:0";
+    config.drain_timeout = milliseconds(100);
+    Start(config);
+    Connect({.plane = plane});
+    PutChain(1, 20);
+    std::atomic<bool> ending{false};
+    std::vector<std::thread> threads;
+    for (uint32_t i = 0; i < 8; ++i) {
+      threads.emplace_back([&, chain = 10 + i] {
+        PutOptions put;
+        put.timeout = milliseconds(300);
+        GetOptions get;
+        get.timeout = milliseconds(300);
+        std::vector<GetBlock> blocks;
+        for (uint32_t j = 0; j < 20; ++j) blocks.push_back({KnownHash(1, j), {}});
+        const auto known = KnownChain(space, chain, 20);
+        while (!ending) {
+          const auto begun = std::chrono::steady_clock::now();
+          client->Put(space, known, put).status().IgnoreError();
+          const auto results = client->Get(space, blocks, get);
+          EXPECT_LT(std::chrono::steady_clock::now() - begun, milliseconds(1'500));
+          for (uint32_t j = 0; results.ok() && j < 20; ++j) {
+            EXPECT_TRUE(!(*results)[j].hit || IsKnown(blocks[j].hash, (*results)[j].view));
+          }
+        }
+      });
+    }
+    std::this_thread::sleep_for(milliseconds(200));
+    server.reset();
+    std::this_thread::sleep_for(milliseconds(200));
+    ending = true;
+    for (std::thread& thread : threads) thread.join();
+  }
+}
+
 // What is never told of, and calls under way, keep no server from ending, and are answered.
 TEST_F(PlanesTest, PutsThatAreNeverToldOfInWholeEndWithTheServer) {
   server::Config config;

@@ -187,12 +187,11 @@ uint64_t UcxClientWindow::BeginPut(std::span<const Payload> payloads) {
       }
       if (owners.empty() || owners.back() != piece.owner) owners.push_back(piece.owner);
     }
-    state_->peer->Offer(
-        tag + i, payloads[i].span.offset, std::move(spans),
-        [state = state_, tag, i, owners = std::move(owners)](UcxEnd) mutable {
-          owners.clear();  // first: who sees the end may count on it
-          state->Ended(tag, i);
-        });
+    state_->peer->Offer(tag + i, payloads[i].span.offset, std::move(spans),
+                        [state = state_, tag, i, owners = std::move(owners)](UcxEnd) mutable {
+                          owners.clear();  // first: who sees the end may count on it
+                          state->Ended(tag, i);
+                        });
   }
   return tag;
 }

@@ -396,8 +396,8 @@ TEST_F(PlanesTest, AUcxWindowMayEndWithAPayloadThatStoodInIt) {
   Connect();
   grpc::ClientContext context;
   v1::CapabilitiesResponse offer;
-  const auto stub = v1::Cache::NewStub(
-      grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
+  const auto stub =
+      v1::Cache::NewStub(grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
   ASSERT_TRUE(stub->Capabilities(&context, v1::CapabilitiesRequest(), &offer).ok());
   ClientOptions options;
   options.address = server->listen();
@@ -464,8 +464,8 @@ TEST_F(PlanesTest, PutsThatAreNeverToldOfInWholeEndWithTheServer) {
   Connect();
   grpc::ClientContext context;
   v1::CapabilitiesResponse offer;
-  const auto stub = v1::Cache::NewStub(
-      grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
+  const auto stub =
+      v1::Cache::NewStub(grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
   ASSERT_TRUE(stub->Capabilities(&context, v1::CapabilitiesRequest(), &offer).ok());
   ClientOptions options;
   options.address = server->listen();

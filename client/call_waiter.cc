@@ -4,19 +4,19 @@
 
 namespace larder {
 
-void CallHelper::Offer(std::function<void()> work) {
+void CallWaiter::Offer(std::function<void()> work) {
   std::lock_guard lock(mutex_);
   work_ = std::move(work);
   changed_.notify_one();
 }
 
-void CallHelper::End() {
+void CallWaiter::End() {
   std::lock_guard lock(mutex_);
   ended_ = true;
   changed_.notify_one();
 }
 
-void CallHelper::HelpUntilEnd() {
+void CallWaiter::HelpUntilEnd() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return ended_ || work_ != nullptr; });

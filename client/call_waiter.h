@@ -8,7 +8,7 @@
 namespace larder {
 
 // Thread-safe.
-class CallHelper {
+class CallWaiter {
  public:
   // To be done on the waiting thread, soon.
   void Offer(std::function<void()> work);

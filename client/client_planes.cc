@@ -97,7 +97,7 @@ namespace {
 // Runs a call, and does its work on this thread while it waits.
 template <typename Work, typename Run>
 absl::Status RunHelped(const std::shared_ptr<Work>& work, Run run) {
-  const auto helper = std::make_shared<CallHelper>();
+  const auto helper = std::make_shared<CallWaiter>();
   const auto result = std::make_shared<absl::Status>();
   work->helper = helper;
   run([helper, result](absl::Status status) {

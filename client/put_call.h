@@ -17,7 +17,7 @@
 
 namespace larder {
 
-class CallHelper;
+class CallWaiter;
 
 using PutDone = std::function<void(absl::StatusOr<std::vector<PutResult>>)>;
 
@@ -30,7 +30,7 @@ struct PutWork {
   std::optional<BlockRecipe> recipe;  // set: blocks are encoded here
   std::vector<PutResult> results;
   // The synchronous caller's thread; null when nobody waits.
-  std::shared_ptr<CallHelper> helper;
+  std::shared_ptr<CallWaiter> helper;
 };
 
 // The options have passed CheckPut.

@@ -1,6 +1,9 @@
 #include "client/put_call.h"
 
+#include <grpcpp/alarm.h>
+
 #include <algorithm>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -18,12 +21,43 @@ namespace {
 
 constexpr char kMethod[] = "/larder.v1.Cache/Put";
 
+// Reports the end of a stream once, at the latest at its deadline: gRPC ends a write only when the socket has taken it, and
+// from a peer that stands still it learns of that no sooner than its keepalive.
+class DeadlineReport {
+ public:
+  static std::shared_ptr<DeadlineReport> Start(Channel::Report report, SystemTime deadline) {
+    const auto self = std::make_shared<DeadlineReport>(std::move(report));
+    // The alarm keeps its callback after it has fired, and this owns the alarm: the callback must let go of this.
+    self->alarm_.Set(deadline, [self](bool fired) mutable {
+      const auto kept = std::move(self);
+      Channel::Report late = fired ? kept->Take() : nullptr;
+      if (late) late(DeadlineSpent("put"));
+    });
+    return self;
+  }
+  explicit DeadlineReport(Channel::Report report) : report_(std::move(report)) {}
+
+  // Empty when it is given already: then nobody waits for the stream's results.
+  Channel::Report Take() {
+    std::lock_guard lock(mutex_);
+    return std::exchange(report_, nullptr);
+  }
+  void Cancel() { alarm_.Cancel(); }
+
+ private:
+  std::mutex mutex_;
+  Channel::Report report_;
+  grpc::Alarm alarm_;
+};
+
 // Owns itself: deleted in OnDone.
 class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   PutStream(std::shared_ptr<Channel> channel, std::shared_ptr<PutWork> work, SystemTime deadline,
             Channel::Report report)
-      : channel_(std::move(channel)), work_(std::move(work)), report_(std::move(report)) {
+      : channel_(std::move(channel)),
+        work_(std::move(work)),
+        report_(DeadlineReport::Start(std::move(report), deadline)) {
     channel_->Prepare(context_, deadline);
     in_flight_.emplace(*channel_, &context_);
     channel_->raw().PrepareBidiStreamingCall(&context_, kMethod, {}, this);
@@ -81,10 +115,12 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
   }
 
   void OnDone(const grpc::Status& status) override {
-    const absl::Status result = status.ok() ? ReadResults() : FromGrpcStatus(status);
-    const Channel::Report report = std::move(report_);
+    const Channel::Report report = report_->Take();
+    report_->Cancel();
+    absl::Status result = FromGrpcStatus(status);
+    if (report && status.ok()) result = ReadResults();
     delete this;
-    report(result);
+    if (report) report(result);
   }
 
   absl::Status ReadResults() {
@@ -108,7 +144,7 @@ class PutStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
 
   const std::shared_ptr<Channel> channel_;
   const std::shared_ptr<PutWork> work_;
-  Channel::Report report_;
+  const std::shared_ptr<DeadlineReport> report_;
   grpc::ClientContext context_;
   std::optional<Channel::InFlight> in_flight_;
   PartsWriter writer_;

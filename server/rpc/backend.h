@@ -25,7 +25,7 @@ struct Backend {
   TransportPool& transport;
   std::string instance_id;  // random per start
   TimePoint start;
-  std::string shm_socket;  // where windows of shared memory are opened; empty: nowhere
+  std::string shm_socket;      // where windows of shared memory are opened; empty: nowhere
   UcxListener* ucx = nullptr;  // where windows over UCX are opened; null: nowhere
 };
 

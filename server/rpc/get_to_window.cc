@@ -16,7 +16,8 @@ GetToWindow::GetToWindow(Backend& backend, CallOrigin origin)
     : backend_(backend),
       origin_(std::move(origin)),
       meter_(backend.metrics, Method::kGetToWindow, backend.clock),
-      ticket_(backend.gate, StreamKind::kGet, origin_.client, [this] { Cancel(); }) {}
+      ticket_(
+          backend.gate, StreamKind::kGet, origin_.client, [this] { Cancel(); }, origin_.deadline) {}
 
 void GetToWindow::Start(const v1::GetToWindowRequest& request, v1::GetToWindowResponse* response,
                         CallDone done) {

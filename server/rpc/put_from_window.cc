@@ -15,7 +15,8 @@ PutFromWindow::PutFromWindow(Backend& backend, CallOrigin origin)
     : backend_(backend),
       origin_(std::move(origin)),
       meter_(backend.metrics, Method::kPutFromWindow, backend.clock),
-      ticket_(backend.gate, StreamKind::kPut, origin_.client, [this] { Cancel(); }) {}
+      ticket_(
+          backend.gate, StreamKind::kPut, origin_.client, [this] { Cancel(); }, origin_.deadline) {}
 
 void PutFromWindow::Start(const v1::PutFromWindowRequest& request, Blocks blocks,
                           v1::PutFromWindowResponse* response, CallDone done) {

@@ -7,11 +7,12 @@
 namespace larder::server {
 
 StreamGate::Ticket::Ticket(StreamGate& gate, StreamKind kind, std::string client,
-                           std::function<void()> cancel)
+                           std::function<void()> cancel, TimePoint until)
     : gate_(gate),
       kind_(kind),
       client_(std::move(client)),
       cancel_(std::move(cancel)),
+      until_(until),
       last_progress_(gate.clock_.Now()) {
   MutexLock lock(gate_.mutex_);
   const size_t open = gate_.tickets_.size();
@@ -43,8 +44,8 @@ void StreamGate::CancelIdle() {
   // Under the lock, so that no ticket goes meanwhile.
   MutexLock lock(mutex_);
   for (Ticket* ticket : tickets_) {
-    if (now - ticket->last_progress_.load(std::memory_order_relaxed) < idle_timeout_) continue;
-    ticket->cancel_();
+    const bool idle = now - ticket->last_progress_.load(std::memory_order_relaxed) >= idle_timeout_;
+    if (idle || now >= ticket->until_) ticket->cancel_();
   }
 }
 

@@ -27,7 +27,9 @@ class StreamGate {
    public:
     // `cancel` is called under the gate's lock, perhaps more than once, until the ticket is gone: it must be quick, and
     // must not let go of a ticket.
-    Ticket(StreamGate& gate, StreamKind kind, std::string client, std::function<void()> cancel);
+    // `until`: after that nobody waits for it, so it is cancelled too.
+    Ticket(StreamGate& gate, StreamKind kind, std::string client, std::function<void()> cancel,
+           TimePoint until = TimePoint::max());
     ~Ticket();
     Ticket(const Ticket&) = delete;
     Ticket& operator=(const Ticket&) = delete;
@@ -43,6 +45,7 @@ class StreamGate {
     const StreamKind kind_;
     const std::string client_;
     const std::function<void()> cancel_;
+    const TimePoint until_;
     std::atomic<TimePoint> last_progress_;
     absl::Status refusal_;
     std::list<Ticket*>::iterator place_;
@@ -51,7 +54,7 @@ class StreamGate {
   StreamGate(uint32_t streams_max, Duration idle_timeout, const Clock& clock)
       : streams_max_(streams_max), idle_timeout_(idle_timeout), clock_(clock) {}
 
-  // Cancels every stream without progress for the idle timeout. Called by the janitor.
+  // Cancels every stream without progress for the idle timeout, or over its time. Called by the janitor.
   void CancelIdle();
 
   uint64_t open(StreamKind kind) const {

@@ -131,7 +131,6 @@ TEST_P(StoppedServerTest, EndsNoCallLateAndSpoilsNoLaterOne) {
 
 // More than the connection takes while nobody reads it.
 TEST_P(StoppedServerTest, APutThatCanNotBeToldKeepsTheWindow) {
-  if (GetParam().choice == PlaneChoice::kInline) GTEST_SKIP() << "there is no window";
   space_ = client_->Register(KnownManifest("small", 8, 128), "default").value()[0];
   PutOptions options;
   options.timeout = kTimeout;

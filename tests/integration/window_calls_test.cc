@@ -22,6 +22,7 @@ using std::chrono::seconds;
 
 constexpr size_t kWindowBytes = 1 << 20;
 constexpr char kClientId[] = "no-rules";
+constexpr seconds kIdleTimeout{2};
 
 class WindowCallsTest : public ::testing::Test {
  protected:
@@ -30,7 +31,7 @@ class WindowCallsTest : public ::testing::Test {
     config.listen = config.metrics_listen = "127.0.0.1:0";
     config.dram_bytes = uint64_t{64} << 20;
     config.codec = "raw";
-    config.stream_idle_timeout = seconds(1);
+    config.stream_idle_timeout = kIdleTimeout;
     server_ = server::Server::Start(config).value();
     good_ = Client::Connect({.address = server_->listen()}).value();
     admin_ = AdminClient::Connect({.address = server_->listen()}).value();
@@ -182,6 +183,15 @@ TEST_F(WindowCallsTest, ACallThatIsNotCompletedEndsWhenItHasBeenIdle) {
   ASSERT_EQ(reply.put().results_size(), 2) << reply.message();
   EXPECT_EQ(reply.put().results(0).outcome(), v1::PUT_OUTCOME_INCOMPLETE);
   EXPECT_TRUE(StreamsEnd());
+}
+
+TEST_F(WindowCallsTest, ACallThatIsNotCompletedEndsAtItsDeadline) {
+  v1::WindowCall put = Put(5, 2);
+  put.set_timeout_us(100'000);
+  const auto begin = std::chrono::steady_clock::now();
+  ASSERT_TRUE(Say(put));
+  EXPECT_EQ(Hear().put().results_size(), 2);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, kIdleTimeout);
 }
 
 TEST_F(WindowCallsTest, TooManyBlocksAreRefused) {

@@ -28,8 +28,8 @@ class DeadlineReport {
   static std::shared_ptr<DeadlineReport> Start(Channel::Report report, SystemTime deadline) {
     const auto self = std::make_shared<DeadlineReport>(std::move(report));
     // The alarm keeps its callback after it has fired, and this owns the alarm: the callback must let go of this.
-    self->alarm_.Set(deadline, [self](bool fired) mutable {
-      const auto kept = std::move(self);
+    self->alarm_.Set(deadline, [held = self](bool fired) mutable {
+      const auto kept = std::move(held);
       Channel::Report late = fired ? kept->Take() : nullptr;
       if (late) late(DeadlineSpent("put"));
     });

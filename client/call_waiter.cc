@@ -16,7 +16,7 @@ void CallWaiter::End() {
   changed_.notify_one();
 }
 
-void CallWaiter::HelpUntilEnd() {
+void CallWaiter::WorkUntilEnd() {
   std::unique_lock lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] { return ended_ || work_ != nullptr; });

@@ -15,7 +15,7 @@ class CallWaiter {
   // The call has ended.
   void End();
   // Does what is offered until the end.
-  void HelpUntilEnd();
+  void WorkUntilEnd();
 
  private:
   std::mutex mutex_;

@@ -96,15 +96,15 @@ namespace {
 
 // Runs a call, and does its work on this thread while it waits.
 template <typename Work, typename Run>
-absl::Status RunHelped(const std::shared_ptr<Work>& work, Run run) {
-  const auto helper = std::make_shared<CallWaiter>();
+absl::Status RunWaiting(const std::shared_ptr<Work>& work, Run run) {
+  const auto waiter = std::make_shared<CallWaiter>();
   const auto result = std::make_shared<absl::Status>();
-  work->helper = helper;
-  run([helper, result](absl::Status status) {
+  work->waiter = waiter;
+  run([waiter, result](absl::Status status) {
     *result = std::move(status);
-    helper->End();
+    waiter->End();
   });
-  helper->HelpUntilEnd();
+  waiter->WorkUntilEnd();
   return *result;
 }
 
@@ -115,7 +115,7 @@ absl::StatusOr<std::vector<GetResult>> Client::Get(const Space& space,
                                                    const GetOptions& options) {
   if (absl::Status status = CheckGet(space, blocks); !status.ok()) return status;
   const auto work = GetWorkOf(space, blocks, options);
-  const absl::Status status = RunHelped(work, [&](Channel::Report done) {
+  const absl::Status status = RunWaiting(work, [&](Channel::Report done) {
     impl_->RunGet(work, DeadlineOf(options), std::move(done));
   });
   if (!status.ok()) return status;
@@ -127,7 +127,7 @@ absl::StatusOr<std::vector<PutResult>> Client::Put(const Space& space,
                                                    const PutOptions& options) {
   if (absl::Status status = CheckPut(space, blocks, options); !status.ok()) return status;
   const auto work = PutWorkOf(space, blocks, options);
-  const absl::Status status = RunHelped(work, [&](Channel::Report done) {
+  const absl::Status status = RunWaiting(work, [&](Channel::Report done) {
     impl_->RunPut(work, DeadlineOf(options), std::move(done));
   });
   if (!status.ok()) return status;
@@ -140,7 +140,7 @@ absl::StatusOr<PrefixResult> Client::GetPrefix(const Space& space, std::span<con
   const auto work = GetWorkOf(space, blocks, options);
   work->prefix = true;
   work->lease_ttl = options.lease_ttl;
-  const absl::Status status = RunHelped(work, [&](Channel::Report done) {
+  const absl::Status status = RunWaiting(work, [&](Channel::Report done) {
     impl_->RunGet(work, DeadlineOf(options), std::move(done));
   });
   if (!status.ok()) return status;

@@ -27,7 +27,7 @@ struct GetWork {
   std::vector<uint32_t> pending;
   bool verify_at_server = false;
   // The synchronous caller's thread; null when nobody waits.
-  std::shared_ptr<CallWaiter> helper;
+  std::shared_ptr<CallWaiter> waiter;
   // GetPrefix in one round trip: pending is every block.
   bool prefix = false;
   Milliseconds lease_ttl{0};

@@ -30,7 +30,7 @@ struct PutWork {
   std::optional<BlockRecipe> recipe;  // set: blocks are encoded here
   std::vector<PutResult> results;
   // The synchronous caller's thread; null when nobody waits.
-  std::shared_ptr<CallWaiter> helper;
+  std::shared_ptr<CallWaiter> waiter;
 };
 
 // The options have passed CheckPut.

@@ -113,15 +113,15 @@ void WindowGet::Send() {
                                 on_arrival_ ? ToBatch() : ClientWindow::Arrived());
   request.set_tag(tag_);
   const auto self = shared_from_this();
-  const auto helper = work_->helper;
+  const auto waiter = work_->waiter;
   over_link_ = SendOverLink();
   if (!over_link_) SendOverGrpc();
-  if (helper != nullptr) helper->Offer([self] { self->Help(); });
+  if (waiter != nullptr) waiter->Offer([self] { self->WaitFor(); });
 }
 
 // For a caller that waits, who does nothing on the window's thread.
 bool WindowGet::SendOverLink() {
-  if (work_->helper == nullptr || work_->options.on_layers) return false;
+  if (work_->waiter == nullptr || work_->options.on_layers) return false;
   if (blocks_.size() > kWindowCallBlocksMax) return false;
   v1::WindowCall call;
   call.mutable_get()->Swap(&batch_->request);
@@ -139,7 +139,7 @@ bool WindowGet::SendOverLink() {
 
 void WindowGet::SendOverGrpc() {
   const auto batch = batch_;
-  const auto alone = work_->helper == nullptr ? shared_from_this() : nullptr;
+  const auto alone = work_->waiter == nullptr ? shared_from_this() : nullptr;
   const auto channel = channel_;
   StartUnary(
       *channel, deadline_, &batch->request, &batch->response,

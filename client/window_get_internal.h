@@ -23,8 +23,8 @@ struct Arriving {
   ArrivingFrame frame;
 };
 
-// One attempt. The thread that waits for the call (the helper) receives the blocks, or sees them received, and goes on
-// alone: when every block is whole it does not wait for an answer, which could tell it nothing. Without a helper the thread
+// One attempt. The thread that waits for the call (the waiter) receives the blocks, or sees them received, and goes on
+// alone: when every block is whole it does not wait for an answer, which could tell it nothing. Without a waiter the thread
 // that brings the answer does it all.
 class WindowGet : public std::enable_shared_from_this<WindowGet> {
  public:
@@ -55,7 +55,7 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
     size_t whole = 0;
     absl::Status answer;  // once answered; what `response` says holds then, too
     std::atomic<bool> answered{false};
-    // Where the helper sleeps; else null.
+    // Where the waiter sleeps; else null.
     std::atomic<std::atomic<uint32_t>*> sleeping_on{nullptr};
   };
   bool TakeRoom();
@@ -63,7 +63,7 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   bool SendOverLink();
   void SendOverGrpc();
   ClientWindow::Arrived ToBatch();
-  void Help();
+  void WaitFor();
   bool SeeReceived();
   void AwaitAnswer();
   void GiveUpWhenLate();
@@ -96,7 +96,7 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   WindowSpan slots_;
   uint64_t tag_ = 0;
   std::shared_ptr<Batch> batch_;
-  bool over_link_ = false;   // its deadline is the helper's affair
+  bool over_link_ = false;   // its deadline is the waiter's affair
   bool on_arrival_ = false;  // the window's thread verifies what it receives
   bool untouched_ = false;   // the call has ended so that nothing touches its spans any more
 };

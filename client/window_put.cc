@@ -130,7 +130,7 @@ void WindowPut::NextCall() {
     report_(absl::OkStatus());
     return;
   }
-  linked_ = work_->helper != nullptr;
+  linked_ = work_->waiter != nullptr;
   header_bytes_ = 0;
   first_ = next_;
   while (next_ < work_->blocks.size() && placed_.size() < blocks_max() &&
@@ -206,7 +206,7 @@ void WindowPut::Send() {
   }
   if (told) Flush();
   if (!number_) return SendOverGrpc();
-  work_->helper->Offer([self = shared_from_this()] { self->AwaitAnswer(); });
+  work_->waiter->Offer([self = shared_from_this()] { self->AwaitAnswer(); });
 }
 
 // Whether what is to be told goes before this block.

@@ -1,18 +1,16 @@
 #include "transport/ucx_worker.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
+#include "transport/ucx_address.h"
 
 namespace larder::transport {
 namespace {
@@ -55,28 +53,6 @@ Fields WithCopies() {
           {"TX_SEG_SIZE", segment},
           {"ZCOPY_THRESH", "inf"},
           {"PUT_ENABLE", "n"}};
-}
-
-absl::StatusOr<sockaddr_in> ParseAddress(const std::string& text) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  const size_t colon = text.rfind(':');
-  uint16_t port = 0;
-  const char* const end = text.data() + text.size();
-  if (colon == std::string::npos ||
-      std::from_chars(text.data() + colon + 1, end, port).ptr != end ||
-      ::inet_pton(AF_INET, text.substr(0, colon).c_str(), &address.sin_addr) != 1) {
-    return InvalidField("ucx address", text, "IPv4:PORT");
-  }
-  address.sin_port = htons(port);
-  return address;
-}
-
-std::string AddressText(const sockaddr_storage& storage) {
-  const auto& address = reinterpret_cast<const sockaddr_in&>(storage);
-  char text[INET_ADDRSTRLEN] = "";
-  ::inet_ntop(AF_INET, &address.sin_addr, text, sizeof(text));
-  return absl::StrCat(text, ":", ntohs(address.sin_port));
 }
 
 }  // namespace

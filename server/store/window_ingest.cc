@@ -38,7 +38,7 @@ void WindowIngest::Add(std::vector<Block> blocks) {
     if (named_ <= session_->count()) {
       std::move(blocks.begin(), blocks.end(), std::back_inserter(added_));
     } else {
-      refused_ = InvalidField("blocks", absl::StrCat(named_, " or more"),
+      refused_ = InvalidField("blocks", absl::StrCat(named_),
                               absl::StrCat("open.blocks, ", session_->count()));
     }
   }

@@ -46,6 +46,11 @@ class PlanesTest : public ::testing::Test {
     client = Client::Connect(options).value();
     space = client->Register(testing::KnownManifest("m", kLayers, row_bytes), "default")->front();
   }
+  std::shared_ptr<ClientWindow> OpenUcxWindow(const char* client_id) {
+    ClientOptions options{.address = server->listen(), .client_id = client_id};
+    options.window.bytes = 1 << 20;
+    return UcxClientWindow::Open(options, client->Capabilities()->ucx_address()).value();
+  }
   void PutChain(uint32_t chain, uint32_t length) {
     const auto results = client->Put(space, KnownChain(space, chain, length));
     ASSERT_TRUE(results.ok()) << results.status();
@@ -394,17 +399,7 @@ TEST_F(PlanesTest, EverySlotOfAGetIsToldTheEndBeforeItsAnswer) {
 TEST_F(PlanesTest, AUcxWindowMayEndWithAPayloadThatStoodInIt) {
   Start({.ucx_listen = "127.0.0.1:0"});
   Connect();
-  grpc::ClientContext context;
-  v1::CapabilitiesResponse offer;
-  const auto stub =
-      v1::Cache::NewStub(grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
-  ASSERT_TRUE(stub->Capabilities(&context, v1::CapabilitiesRequest(), &offer).ok());
-  ClientOptions options;
-  options.address = server->listen();
-  options.client_id = "owner";
-  options.window.bytes = 1 << 20;
-  std::shared_ptr<ClientWindow> window =
-      UcxClientWindow::Open(options, offer.ucx_address()).value();
+  std::shared_ptr<ClientWindow> window = OpenUcxWindow("owner");
   std::promise<void> let_go;
   {
     std::shared_ptr<const void> owner(window->memory().data(),
@@ -462,18 +457,9 @@ TEST_F(PlanesTest, PutsThatAreNeverToldOfInWholeEndWithTheServer) {
   config.drain_timeout = milliseconds(200);
   Start(config);
   Connect();
-  grpc::ClientContext context;
-  v1::CapabilitiesResponse offer;
-  const auto stub =
-      v1::Cache::NewStub(grpc::CreateChannel(server->listen(), grpc::InsecureChannelCredentials()));
-  ASSERT_TRUE(stub->Capabilities(&context, v1::CapabilitiesRequest(), &offer).ok());
-  ClientOptions options;
-  options.address = server->listen();
-  options.client_id = "half";
-  options.window.bytes = 1 << 20;
   const std::vector<std::shared_ptr<ClientWindow>> windows{
-      ShmClientWindow::Open(offer.shm_socket(), "half", 1 << 20, false).value(),
-      UcxClientWindow::Open(options, offer.ucx_address()).value()};
+      ShmClientWindow::Open(client->Capabilities()->shm_socket(), "half", 1 << 20, false).value(),
+      OpenUcxWindow("half")};
   std::atomic<int> answered{0};
   for (const auto& window : windows) {
     for (uint32_t i = 0; i < kWindowCallsMax; ++i) {

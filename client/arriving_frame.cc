@@ -40,15 +40,20 @@ void ArrivingFrame::Verify(uint64_t frame_bytes, std::span<const std::byte> byte
     frame_bytes_ = frame_bytes;
     expected_ = ExpectedOf(work_, index_);
     const auto destination = work_.blocks[index_].destination;
-    receiver_.emplace(
-        expected_, frame_bytes, destination, coders_,
-        FrameReceiver::Options{.contiguous = stand != nullptr, .view = destination.empty()});
+    receiver_.emplace(expected_, frame_bytes, destination, coders_,
+                      FrameReceiver::Options{.contiguous = stand != nullptr,
+                                             .view = destination.empty(),
+                                             .encoded = GoesToDevice(work_, index_)});
     teller_.emplace(work_.options);
   }
   if (frame_bytes_ != frame_bytes) return;
   receiver_->Write(bytes, stand != nullptr ? stand : bytes.data());
   fed_ += bytes.size();
-  teller_->Tell(index_, receiver_->layers_ready());
+  if (!GoesToDevice(work_, index_)) {
+    teller_->Tell(index_, receiver_->layers_ready());
+  } else if (whole() && receiver_->Finish()) {
+    work_.device->Start(index_, *receiver_, coders_, window_);
+  }
 }
 
 FrameReceiver* ArrivingFrame::Finish() {

@@ -5,8 +5,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "client/client_window.h"
 #include "client/frame_receiver.h"
@@ -16,9 +18,11 @@ namespace larder {
 
 class ArrivingFrame {
  public:
-  // Block `index` of `work`, for which `place` is taken in the window. `work`, `coders` and the place outlive it.
-  ArrivingFrame(const GetWork& work, CoderPool& coders, uint32_t index, std::span<std::byte> place)
-      : work_(work), coders_(coders), index_(index), place_(place) {}
+  // Block `index` of `work`, for which `place` is taken in the window. `work`, `coders` and the place outlive it; `window` keeps the
+  // memory of the place for a device that reads it.
+  ArrivingFrame(const GetWork& work, CoderPool& coders, uint32_t index, std::span<std::byte> place,
+                std::shared_ptr<const void> window)
+      : work_(work), coders_(coders), index_(index), place_(place), window_(std::move(window)) {}
 
   // The next bytes, from the window's thread: gone afterwards.
   void TakeIn(std::span<const std::byte> bytes, uint64_t frame_bytes);
@@ -40,6 +44,7 @@ class ArrivingFrame {
   CoderPool& coders_;
   const uint32_t index_;
   const std::span<std::byte> place_;
+  const std::shared_ptr<const void> window_;
   ExpectedFrame expected_;
   std::optional<FrameReceiver> receiver_;
   std::optional<LayersTeller> teller_;

@@ -87,6 +87,7 @@ Channel::Channel(const ClientOptions& options)
       windows_(v1::Windows::NewStub(channel_)),
       admin_(v1::Admin::NewStub(channel_)),
       raw_(channel_),
+      device_calls_(options_.device),
       plane_(options_),
       seed_(options_.jitter_seed) {}
 

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "client/channel_time.h"
 #include "client/client.h"
+#include "client/device_calls.h"
 #include "client/plane.h"
 #include "client/retry.h"
 #include "kernels/codec/coder_pool.h"
@@ -36,6 +37,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   Plane& plane() { return plane_; }
   const ClientOptions& options() const { return options_; }
   CoderPool& coders() { return coders_; }
+  DeviceCalls& device_calls() { return device_calls_; }
 
   // Sets the deadline and the client id of one attempt.
   void Prepare(grpc::ClientContext& context, SystemTime deadline) const;
@@ -77,6 +79,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
   const std::unique_ptr<v1::Admin::Stub> admin_;
   grpc::GenericStub raw_;
   CoderPool coders_;
+  DeviceCalls device_calls_;
   Plane plane_;
   std::atomic<uint64_t> seed_;
 

@@ -166,12 +166,19 @@ absl::StatusOr<LookupResult> Client::Lookup(const Space& space, std::span<const 
 
 void Client::PutAsync(const Space& space, std::span<const PutBlock> blocks,
                       const PutOptions& options, PutDone done) {
-  if (absl::Status status = CheckPut(space, blocks, options); !status.ok()) {
+  if (absl::Status status = CheckPut(space, blocks, options, impl_->channel()->device_calls());
+      !status.ok()) {
     done(std::move(status));
     return;
   }
-  auto work = PutWorkOf(space, blocks, options);
-  impl_->RunPut(work, DeadlineOf(options), [work, done = std::move(done)](absl::Status status) {
+  const SystemTime deadline = DeadlineOf(options);
+  auto begun = impl_->BeginPut(space, blocks, options, deadline);
+  if (!begun.ok()) {
+    done(begun.status());
+    return;
+  }
+  const std::shared_ptr<PutWork> work = *std::move(begun);
+  impl_->RunPut(work, deadline, [work, done = std::move(done)](absl::Status status) {
     if (status.ok()) {
       done(std::move(work->results));
     } else {
@@ -183,18 +190,22 @@ void Client::PutAsync(const Space& space, std::span<const PutBlock> blocks,
 void Client::GetAsync(const Space& space, std::span<const GetBlock> blocks,
                       const GetOptions& options,
                       std::function<void(absl::StatusOr<std::vector<GetResult>>)> done) {
-  if (absl::Status status = CheckGet(space, blocks); !status.ok()) {
+  if (absl::Status status = CheckGet(space, blocks, impl_->channel()->device_calls());
+      !status.ok()) {
     done(std::move(status));
     return;
   }
-  auto work = GetWorkOf(space, blocks, options);
-  impl_->RunGet(work, DeadlineOf(options), [work, done = std::move(done)](absl::Status status) {
-    if (status.ok()) {
-      done(std::move(work->results));
-    } else {
-      done(std::move(status));
-    }
-  });
+  auto work = impl_->BeginGet(space, blocks, options);
+  const SystemTime deadline = DeadlineOf(options);
+  impl_->RunGet(work, deadline,
+                [impl = impl_, work, deadline, done = std::move(done)](absl::Status status) {
+                  status = impl->EndGet(*work, std::move(status), deadline);
+                  if (status.ok()) {
+                    done(std::move(work->results));
+                  } else {
+                    done(std::move(status));
+                  }
+                });
 }
 
 absl::StatusOr<bool> Client::Release(std::string_view lease_id, const CallOptions& call) {

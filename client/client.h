@@ -29,6 +29,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/codec/device/frame_plan.h"
 #include "kernels/codec/rope_params.h"
 #include "kernels/format/kv_layout.h"
 #include "proto/contract/block_key.h"
@@ -40,6 +41,8 @@ namespace v1 {
 class Manifest;
 class CapabilitiesResponse;
 }  // namespace v1
+
+class DeviceMemory;  // device_memory.h
 
 using Milliseconds = std::chrono::milliseconds;
 
@@ -64,6 +67,8 @@ struct ClientOptions {
   WindowOptions window;
   // UCX transports of the plane "ucx", as in UCX_TLS; some must be the server's too.
   std::string ucx_transports = "tcp";
+  // A GPU whose memory gets may end in and puts may begin in; its window is pinned at Connect.
+  std::shared_ptr<DeviceMemory> device = nullptr;
   // Told when calls begin to take another plane than before: a window was lost, or another one opened. On the thread of
   // the call that notices; must be quick and not call this client. Connect tells nothing: ask Client::plane().
   std::function<void(const PlaneStatus&)> on_plane_change = nullptr;
@@ -120,7 +125,8 @@ struct Retention {
 
 // Raw bytes of one block in kv_layout.h order. `raw` is read by the transport until its last owner
 // is gone, which may be after the call has ended (a peer that stopped reading): ownership is shared
-// so that no call has to wait for that.
+// so that no call has to wait for that. Memory of the client's device is copied to the host first, before
+// PutAsync returns; what computes it must have ended.
 struct PutBlock {
   PrefixHash hash;
   PrefixHash parent;  // empty for the first block of a chain
@@ -129,6 +135,10 @@ struct PutBlock {
   std::shared_ptr<const std::byte> raw;
   uint64_t raw_bytes = 0;
   Retention retention;
+  // In place of `raw` and `raw_bytes`: rows in memory of the client's device, as its engine lays them out, of a block of
+  // attention or latents. Steps and addresses are multiples of 16 bytes. They and their page table stay as they are
+  // until the call ends.
+  std::optional<BlockRows> rows;
 };
 
 struct PutResult {
@@ -143,10 +153,15 @@ enum class Durability : uint8_t { kMemory = 1, kSsd = 2 };
 
 // One block to fetch into caller memory. `destination` must hold a full raw block (RawBytes of the
 // space's shape) and stay valid until the call ends; nothing is written to it afterwards. Empty: the
-// result brings a view.
+// result brings a view. It may be memory of the client's device: the block crosses as it is stored, is expanded
+// there, and stands there when the call ends. A call that a device does not end fails with UNAVAILABLE; such a device may
+// still write.
 struct GetBlock {
   PrefixHash hash;
   std::span<std::byte> destination;
+  // In place of `destination`: where the rows belong in memory of the client's device (PutBlock::rows). Those of the
+  // block's tokens are written, no other byte.
+  std::optional<BlockRows> rows = std::nullopt;
 };
 
 struct GetOptions : CallOptions {
@@ -156,7 +171,8 @@ struct GetOptions : CallOptions {
   // Called, in order, whenever more layers of a block stand verified in its destination: block's position
   // in the call, layers ready from the first on. On a library thread, or on the caller's within a synchronous
   // Get; it must not block. A block that turns out damaged is told again from 0 when it is fetched again. Through a
-  // window only a synchronous Get has a thread that can tell before the answer; GetAsync tells with it.
+  // window only a synchronous Get has a thread that can tell before the answer; GetAsync tells with it. Of blocks in
+  // device memory it is told at the end of the call, all layers at once.
   std::function<void(size_t block, uint32_t layers_ready)> on_layers;
 };
 

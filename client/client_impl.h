@@ -27,6 +27,14 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
   // One attempt over the plane of the moment.
   void StartGet(std::shared_ptr<GetWork> work, SystemTime deadline, Channel::Report report);
   void StartPut(std::shared_ptr<PutWork> work, SystemTime deadline, Channel::Report report);
+  // What an attempt works on, and what is left to do on a device when the call has ended with `status`.
+  std::shared_ptr<GetWork> BeginGet(const Space& space, std::span<const GetBlock> blocks,
+                                    const GetOptions& options);
+  absl::Status EndGet(GetWork& work, absl::Status status, SystemTime deadline);
+  // The blocks are on the host then.
+  absl::StatusOr<std::shared_ptr<PutWork>> BeginPut(const Space& space,
+                                                    std::span<const PutBlock> blocks,
+                                                    const PutOptions& options, SystemTime deadline);
   // A get with all its rounds; `done` gets Ok when work->results are filled.
   void RunGet(std::shared_ptr<GetWork> work, SystemTime deadline, Channel::Report done);
   // The same for a put.

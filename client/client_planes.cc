@@ -4,6 +4,7 @@
 
 #include "client/call_waiter.h"
 #include "client/client_impl.h"
+#include "client/device_put.h"
 #include "client/window_get.h"
 #include "client/window_put.h"
 #include "proto/contract/errors.h"
@@ -65,6 +66,33 @@ void Client::Impl::StartPut(std::shared_ptr<PutWork> work, SystemTime deadline,
   }
 }
 
+std::shared_ptr<GetWork> Client::Impl::BeginGet(const Space& space,
+                                                std::span<const GetBlock> blocks,
+                                                const GetOptions& options) {
+  auto work = GetWorkOf(space, blocks, options);
+  work->device = DeviceGet::Take(channel_->device_calls(), work->blocks);
+  return work;
+}
+
+absl::Status Client::Impl::EndGet(GetWork& work, absl::Status status, SystemTime deadline) {
+  if (work.device == nullptr) return status;
+  absl::Status ended = work.device->End(work.results, work.options, deadline);
+  return status.ok() ? ended : status;
+}
+
+absl::StatusOr<std::shared_ptr<PutWork>> Client::Impl::BeginPut(const Space& space,
+                                                                std::span<const PutBlock> blocks,
+                                                                const PutOptions& options,
+                                                                SystemTime deadline) {
+  auto work = PutWorkOf(space, blocks, options);
+  if (absl::Status status = BringFromDevice(channel_->device_calls(), channel_->plane(), space,
+                                            work->blocks, deadline);
+      !status.ok()) {
+    return status;
+  }
+  return work;
+}
+
 void Client::Impl::RunGet(std::shared_ptr<GetWork> work, SystemTime deadline,
                           Channel::Report done) {
   const auto self = shared_from_this();
@@ -113,37 +141,43 @@ absl::Status RunWaiting(const std::shared_ptr<Work>& work, Run run) {
 absl::StatusOr<std::vector<GetResult>> Client::Get(const Space& space,
                                                    std::span<const GetBlock> blocks,
                                                    const GetOptions& options) {
-  if (absl::Status status = CheckGet(space, blocks); !status.ok()) return status;
-  const auto work = GetWorkOf(space, blocks, options);
-  const absl::Status status = RunWaiting(work, [&](Channel::Report done) {
-    impl_->RunGet(work, DeadlineOf(options), std::move(done));
-  });
-  if (!status.ok()) return status;
+  if (absl::Status status = CheckGet(space, blocks, impl_->channel()->device_calls()); !status.ok())
+    return status;
+  const auto work = impl_->BeginGet(space, blocks, options);
+  const SystemTime deadline = DeadlineOf(options);
+  const absl::Status got = RunWaiting(
+      work, [&](Channel::Report done) { impl_->RunGet(work, deadline, std::move(done)); });
+  if (absl::Status status = impl_->EndGet(*work, got, deadline); !status.ok()) return status;
   return std::move(work->results);
 }
 
 absl::StatusOr<std::vector<PutResult>> Client::Put(const Space& space,
                                                    std::span<const PutBlock> blocks,
                                                    const PutOptions& options) {
-  if (absl::Status status = CheckPut(space, blocks, options); !status.ok()) return status;
-  const auto work = PutWorkOf(space, blocks, options);
-  const absl::Status status = RunWaiting(work, [&](Channel::Report done) {
-    impl_->RunPut(work, DeadlineOf(options), std::move(done));
-  });
+  if (absl::Status status = CheckPut(space, blocks, options, impl_->channel()->device_calls());
+      !status.ok())
+    return status;
+  const SystemTime deadline = DeadlineOf(options);
+  const auto begun = impl_->BeginPut(space, blocks, options, deadline);
+  if (!begun.ok()) return begun.status();
+  const std::shared_ptr<PutWork>& work = *begun;
+  const absl::Status status = RunWaiting(
+      work, [&](Channel::Report done) { impl_->RunPut(work, deadline, std::move(done)); });
   if (!status.ok()) return status;
   return std::move(work->results);
 }
 
 absl::StatusOr<PrefixResult> Client::GetPrefix(const Space& space, std::span<const GetBlock> blocks,
                                                const PrefixOptions& options) {
-  if (absl::Status status = CheckGet(space, blocks); !status.ok()) return status;
-  const auto work = GetWorkOf(space, blocks, options);
+  if (absl::Status status = CheckGet(space, blocks, impl_->channel()->device_calls()); !status.ok())
+    return status;
+  const auto work = impl_->BeginGet(space, blocks, options);
   work->prefix = true;
   work->lease_ttl = options.lease_ttl;
-  const absl::Status status = RunWaiting(work, [&](Channel::Report done) {
-    impl_->RunGet(work, DeadlineOf(options), std::move(done));
-  });
-  if (!status.ok()) return status;
+  const SystemTime deadline = DeadlineOf(options);
+  const absl::Status got = RunWaiting(
+      work, [&](Channel::Report done) { impl_->RunGet(work, deadline, std::move(done)); });
+  if (absl::Status status = impl_->EndGet(*work, got, deadline); !status.ok()) return status;
   PrefixResult result;
   result.lease_id = work->lease_id;
   if (work->prefix_without_room) {
@@ -160,9 +194,9 @@ absl::StatusOr<PrefixResult> Client::GetPrefix(const Space& space, std::span<con
     if (found->blocks.empty()) return result;
     GetOptions get = options;
     get.lease_id = found->lease_id;
-    auto got = Get(space, blocks.first(found->blocks.size()), get);
-    if (!got.ok()) return got.status();
-    result.blocks = *std::move(got);
+    auto blocks_got = Get(space, blocks.first(found->blocks.size()), get);
+    if (!blocks_got.ok()) return blocks_got.status();
+    result.blocks = *std::move(blocks_got);
   } else {
     result.blocks = std::move(work->results);
   }

@@ -73,17 +73,17 @@ bool FrameReceiver::AcceptHeader() {
   return true;
 }
 
-// Where the raw block will stand: in the pieces when they hold it without gaps, else in memory of its own.
+// Where the raw block, or the payload, will stand: in the pieces when they hold it without gaps, else in memory of its own.
 void FrameReceiver::PlaceView() {
   const auto streams = frame_.streams();
-  in_place_ = options_.contiguous && streams.size() == raw_streams_.size();
-  for (size_t i = 0; in_place_ && i < streams.size(); ++i) {
+  in_place_ = options_.contiguous && (options_.encoded || streams.size() == raw_streams_.size());
+  for (size_t i = 0; in_place_ && !options_.encoded && i < streams.size(); ++i) {
     in_place_ = IsRawStream(streams[i]) &&
                 streams[i].offset == frame_.header().header_bytes + raw_streams_[i].offset;
   }
   if (in_place_) return;
-  own_.reset(new std::byte[raw_bytes()]);
-  destination_ = {own_.get(), raw_bytes()};
+  own_.reset(new std::byte[view_bytes()]);
+  destination_ = {own_.get(), view_bytes()};
   view_ = own_.get();
 }
 
@@ -98,11 +98,14 @@ std::span<const std::byte> FrameReceiver::Land(const StreamEntry& stream, uint64
                                                std::span<const std::byte> piece,
                                                const std::byte* stands) {
   std::span<std::byte> target;
-  if (IsRawStream(stream)) {
-    if (in_place_) {
-      if (view_ == nullptr) view_ = stands;
-      return piece;
-    }
+  if (in_place_) {
+    if (view_ == nullptr) view_ = stands;
+    return piece;
+  }
+  if (options_.encoded) {
+    target =
+        destination_.subspan(stream.offset - frame_.header().header_bytes + within, piece.size());
+  } else if (IsRawStream(stream)) {
     target = destination_.subspan(raw_streams_[stream_].offset + within, piece.size());
   } else {
     if (within == 0) stream_begin_ = stands;
@@ -120,7 +123,7 @@ std::span<const std::byte> FrameReceiver::Land(const StreamEntry& stream, uint64
 }
 
 bool FrameReceiver::EndStream(const StreamEntry& stream) {
-  if (IsRawStream(stream)) return true;
+  if (options_.encoded || IsRawStream(stream)) return true;
   const RawTarget target(frame_.shape(), destination_.first(raw_bytes()));
   const std::span<const std::byte> encoded =
       options_.contiguous ? std::span(stream_begin_, stream.bytes) : encoded_;

@@ -2,7 +2,7 @@
 // verifies every checksum; and writes the raw block straight into the caller's memory: raw streams
 // with one copy, encoded ones decoded as soon as the last byte of the stream is verified. No frame is
 // ever held whole, and one that arrives in memory that stays (a window) is decoded from there, or, with
-// `view`, not copied at all.
+// `view`, not copied at all. With `encoded` nothing is decoded: who asked will do it, on a device.
 #pragma once
 
 #include <cstddef>
@@ -34,6 +34,8 @@ class FrameReceiver {
     bool contiguous = false;
     // There is no destination: the raw block is left where it is, or put into memory of its own.
     bool view = false;
+    // With `view`: not the raw block but the payload as it is stored.
+    bool encoded = false;
   };
   FrameReceiver(const ExpectedFrame& expected, uint64_t frame_bytes,
                 std::span<std::byte> destination, CoderPool& coders, const Options& options)
@@ -57,16 +59,20 @@ class FrameReceiver {
   uint32_t tokens() const { return frame_.header().tokens; }
   Fidelity fidelity() const { return frame_.fidelity(); }
   std::vector<std::byte>& header_region() { return header_region_; }
+  const FrameView& frame() const { return frame_; }
   // Layers, from the first on, whose raw bytes stand verified where they belong.
   uint32_t layers_ready() const;
-  // With Options::view, once finished: the raw block, and its memory unless it stands in the pieces.
-  std::span<const std::byte> view() const { return {view_, view_ == nullptr ? 0 : raw_bytes()}; }
+  // With Options::view, once finished: the raw block or the payload, and its memory unless it stands in the pieces.
+  std::span<const std::byte> view() const { return {view_, view_ == nullptr ? 0 : view_bytes()}; }
   const std::shared_ptr<std::byte[]>& view_memory() const { return own_; }
 
  private:
   size_t GatherHeader(std::span<const std::byte> piece);
   bool AcceptHeader();
   void PlaceView();
+  uint64_t view_bytes() const {
+    return options_.encoded ? frame_bytes_ - frame_.header().header_bytes : raw_bytes();
+  }
   bool WritePayload(std::span<const std::byte> piece, const std::byte* stands);
   bool IsRawStream(const StreamEntry& stream) const {
     return frame_.descriptors()[stream.descriptor].codec_id == kCodecRaw;
@@ -89,7 +95,7 @@ class FrameReceiver {
   std::vector<RawStream> raw_streams_;  // where streams stand in the destination
   std::vector<std::byte> encoded_;      // the current stream, when it is encoded and will not stay
   const std::byte* stream_begin_ = nullptr;  // the current stream in contiguous pieces
-  bool in_place_ = false;                    // raw streams are not copied
+  bool in_place_ = false;                    // what the view shows is not copied
   std::shared_ptr<std::byte[]> own_;         // the view's memory
   const std::byte* view_ = nullptr;
   uint64_t offset_ = 0;  // within the frame, of the next payload byte

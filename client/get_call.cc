@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/device_rows.h"
 #include "client/frame_receiver.h"
 #include "proto/contract/errors.h"
 #include "proto/contract/grpc_parts.h"
@@ -66,7 +67,8 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     result.frame_bytes = head.frame_bytes;
     expected_ = ExpectedOf(*work_, index);
     receiver_.emplace(expected_, head.frame_bytes, destination, channel_->coders(),
-                      FrameReceiver::Options{.view = destination.empty()});
+                      FrameReceiver::Options{.view = destination.empty(),
+                                             .encoded = GoesToDevice(*work_, index)});
     teller_.emplace(work_->options);
     received_ = 0;
     return absl::OkStatus();
@@ -81,9 +83,13 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     if (received_ > result.frame_bytes)
       return BrokenStream("payload beyond its frame", "frame_bytes bytes");
     receiver_->Write(payload);
-    teller_->Tell(index, receiver_->layers_ready());
+    const bool to_device = GoesToDevice(*work_, index);
+    if (!to_device) teller_->Tell(index, receiver_->layers_ready());
     if (received_ < result.frame_bytes) return absl::OkStatus();
     if (receiver_->Finish()) {
+      if (to_device) {
+        work_->device->Start(index, *receiver_, channel_->coders(), /*window=*/nullptr);
+      }
       TakeResult(*receiver_, *work_, result);
     } else {
       result.miss_reason = MissReason::kCorrupt;
@@ -161,14 +167,18 @@ void TakeResult(FrameReceiver& receiver, const GetWork& work, GetResult& result)
   result.owner = receiver.view_memory();
 }
 
-absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks) {
+absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks,
+                      const DeviceCalls& device) {
   if (blocks.empty()) return InvalidField("blocks", "none", "1 or more");
   if (blocks.size() > kGetBlocksMax) return TooMany("blocks", blocks.size(), kGetBlocksMax);
   const uint64_t raw_bytes = RawBytes(space.shape).value_or(0);
   for (size_t i = 0; i < blocks.size(); ++i) {
     const std::string field = absl::StrCat("blocks[", i, "].");
     if (blocks[i].hash.empty()) return InvalidField(field + "hash", "empty", "1 to 32 bytes");
-    if (!blocks[i].destination.empty() && blocks[i].destination.size() < raw_bytes) {
+    if (blocks[i].rows) {
+      const absl::Status status = CheckRows(device, space, *blocks[i].rows, field + "rows");
+      if (!status.ok()) return status;
+    } else if (!blocks[i].destination.empty() && blocks[i].destination.size() < raw_bytes) {
       return InvalidField(
           field + "destination", absl::StrCat(blocks[i].destination.size(), " bytes"),
           absl::StrCat(raw_bytes, " bytes or more, for a full block of this space"));

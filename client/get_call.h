@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "client/channel.h"
 #include "client/client.h"
+#include "client/device_get.h"
 #include "client/frame_receiver.h"
 
 namespace larder {
@@ -20,6 +21,8 @@ class CallWaiter;
 struct GetWork {
   Space space;
   std::vector<GetBlock> blocks;
+  // Of those that go to device memory, and then have no destination here; null: none.
+  std::shared_ptr<DeviceGet> device;
   GetOptions options;
   std::vector<GetResult> results;
   // Blocks still to fetch. After a first round it holds those whose bytes did not match their
@@ -54,6 +57,10 @@ class LayersTeller {
   uint32_t told_ = 0;
 };
 
+inline bool GoesToDevice(const GetWork& work, uint32_t index) {
+  return work.device != nullptr && work.device->Takes(index);
+}
+
 // The wire form of what every attempt of a get asks for, for the blocks at `indices`.
 v1::GetRequest RequestOf(const GetWork& work, std::span<const uint32_t> indices);
 ExpectedFrame ExpectedOf(const GetWork& work, uint32_t index);
@@ -61,7 +68,8 @@ ExpectedFrame ExpectedOf(const GetWork& work, uint32_t index);
 void TakeResult(FrameReceiver& receiver, const GetWork& work, GetResult& result);
 
 // Faults that need no server.
-absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks);
+absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks,
+                      const DeviceCalls& device);
 
 // Streams the pending blocks once and leaves in `work->pending` those that arrived damaged. Nothing
 // is written to any destination after `report` has been called.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/device_memory.h"
 #include "client/shm_client_window.h"
 #include "client/ucx_client_window.h"
 #include "proto/contract/errors.h"
@@ -76,6 +77,18 @@ std::shared_ptr<ClientWindow> Plane::OpenUcx(const v1::CapabilitiesResponse& cap
   return window.ok() ? *std::move(window) : nullptr;
 }
 
+void Plane::PinForDevice(OpenWindow& open, std::string& reason) const {
+  if (options_.device == nullptr) return;
+  const auto memory = open.window->memory();
+  if (const absl::Status pinned = options_.device->Pin(memory); !pinned.ok()) {
+    absl::StrAppend(&reason, "; not pinned, so slower to the device: ", TextOf(pinned));
+    return;
+  }
+  open.pin = {memory.data(), [device = options_.device, window = open.window](const void*) {
+                device->Unpin(window->memory());
+              }};
+}
+
 absl::Status Plane::Negotiate(const v1::CapabilitiesResponse& capabilities) {
   OpenWindow open;
   std::string reason = "asked for";
@@ -97,7 +110,10 @@ absl::Status Plane::Negotiate(const v1::CapabilitiesResponse& capabilities) {
       break;
     }
   }
-  if (open) open.ranges = std::make_shared<WindowRanges>(open.window->memory().size());
+  if (open) {
+    open.ranges = std::make_shared<WindowRanges>(open.window->memory().size());
+    PinForDevice(open, reason);
+  }
   const bool refused = !open && insists();
   Set(std::move(open), reason);
   return refused ? PlaneUnavailable(reason) : absl::OkStatus();

@@ -22,7 +22,13 @@ namespace larder {
 struct OpenWindow {
   std::shared_ptr<ClientWindow> window;
   std::shared_ptr<WindowRanges> ranges;
+  std::shared_ptr<const void>
+      pin;  // of the window for a device, and of the window; null: not pinned
 
+  // What keeps its memory, for a device, too.
+  std::shared_ptr<const void> memory() const {
+    return pin != nullptr ? pin : std::shared_ptr<const void>(window);
+  }
   explicit operator bool() const { return window != nullptr; }
 };
 
@@ -65,6 +71,7 @@ class Plane {
                                         std::string& reason) const;
   std::shared_ptr<ClientWindow> OpenUcx(const v1::CapabilitiesResponse& capabilities,
                                         std::string& reason) const;
+  void PinForDevice(OpenWindow& open, std::string& reason) const;
   void Set(OpenWindow open, std::string reason);
   void TellChange() const;
 

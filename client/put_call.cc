@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "client/device_rows.h"
 #include "client/retention_wire.h"
 #include "kernels/format/frame.h"
 #include "proto/contract/convert.h"
@@ -204,7 +205,7 @@ OutgoingFrame FrameOf(const PutWork& work, const PutBlock& block, Channel& chann
 }
 
 absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks,
-                      const PutOptions& options) {
+                      const PutOptions& options, const DeviceCalls& device) {
   std::string why = "a plan of 'larder codec list', as encode_at is kClient";
   if (options.encode_at == EncodeAt::kClient && !ParsePlan(options.codec, &why)) {
     return InvalidField("codec", options.codec, why);
@@ -221,6 +222,11 @@ absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks,
           absl::StrCat("at most the manifest's block_tokens, ", space.shape.tokens));
     }
     const auto raw_bytes = RawBytes(ShapeOf(space, block));
+    if (block.rows) {
+      const absl::Status status = CheckRows(device, space, *block.rows, field + "rows");
+      if (!status.ok()) return status;
+      continue;
+    }
     if (!raw_bytes || block.raw == nullptr || block.raw_bytes != *raw_bytes) {
       return InvalidField(field + "raw_bytes", absl::StrCat(block.raw_bytes),
                           absl::StrCat(raw_bytes.value_or(0), " for this shape"));

@@ -49,7 +49,7 @@ OutgoingFrame FrameOf(const PutWork& work, const PutBlock& block, Channel& chann
 // Faults that need no server: sizes that do not fit the space's shape, empty hashes, too many
 // blocks, no or an unknown plan to encode by.
 absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks,
-                      const PutOptions& options);
+                      const PutOptions& options, const DeviceCalls& device);
 
 // Streams the batch once; `work->results` is filled when report gets Ok.
 void StartPut(const std::shared_ptr<Channel>& channel, std::shared_ptr<PutWork> work,

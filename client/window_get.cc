@@ -34,6 +34,8 @@ void WindowGet::NextBatch() {
     report_(absl::OkStatus());
     return;
   }
+  // What a device still reads takes the room of the next.
+  if (work_->device != nullptr) work_->device->Await(work_->results, deadline_);
   if (!TakeRoom()) {
     GoInline();
     return;
@@ -56,7 +58,8 @@ bool WindowGet::TakeRoom() {
         open_.ranges->Take(needed == needed_.end() ? raw_frame_bytes : needed->second);
     if (!span) break;
     const auto place = open_.window->memory().subspan(span->offset, span->bytes);
-    blocks_.push_back({*span, ArrivingFrame(*work_, channel_->coders(), index, place)});
+    blocks_.push_back(
+        {*span, ArrivingFrame(*work_, channel_->coders(), index, place, open_.memory())});
     todo_.pop_front();
   }
   if (!blocks_.empty() && (!work_->prefix || todo_.empty())) return true;

@@ -6,8 +6,9 @@
 #
 #   --blocks N    random blocks of each codec to compare with the scalar reference (default 10000)
 #   --sanitize    the checks once more, on few blocks, under compute-sanitizer's memcheck and racecheck
-#   --server      the server, too: the HBM tier's arena, the store's moves and reads over it, encoding on ingest, a trace replayed through
-#                 both with every byte compared, and the server killed again and again; needs the packages of deploy/packages.txt, or --pack
+#   --server      the server and the client, too: the HBM tier's arena, the store's moves and reads over it, encoding on ingest, gets into
+#                 device memory and puts from it, a trace replayed through server and HBM with every byte compared, and the server killed
+#                 again and again; needs the packages of deploy/packages.txt, or --pack
 #   --pack FILE   builds nothing: runs the programs that tests/gpu_pack.sh packed on a machine with the packages
 #   --log FOLDER  where build logs and the table go (default build/gpu/log)
 #
@@ -51,7 +52,7 @@ else
     stage "gpu: configure the server" "$logs/configure_server.log" cmake -S . -B build/gpu/server "${generator[@]}" \
       -DCMAKE_BUILD_TYPE=Release -DLARDER_CUDA=ON -DLARDER_BUILD_BENCH=OFF
     stage "gpu: build the server" "$logs/build_server.log" cmake --build build/gpu/server --parallel "$(nproc)" \
-      --target device_arena_conformance store_hbm_test server_codec_test larder larderd crash_harness
+      --target device_arena_conformance store_hbm_test server_codec_test device_blocks_conformance larder larderd crash_harness
   fi
 fi
 readonly bin server_bin
@@ -72,7 +73,7 @@ check() {
 # on_device PROGRAM: its tests that need a device; 77 when they were skipped.
 on_device() {
   local rc=0 output
-  output=$("$1" --gtest_filter='*/Cuda' 2>&1) || rc=$?
+  output=$("$1" --gtest_filter='*/Cuda*' 2>&1) || rc=$?
   printf '%s\n' "$output"
   if [[ $rc == 0 && $output == *SKIPPED* ]]; then return 77; fi
   return "$rc"
@@ -144,6 +145,35 @@ replay_on_device() {
   return "$rc"
 }
 
+# Blocks between every plane's window and the device's memory, beside copies alone of the same blocks.
+device_planes() {
+  local work pid rc=0 plane op
+  work=$(mktemp -d)
+  "$server_bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 1GiB --codec raw --ucx-listen 127.0.0.1:0 \
+    --log-level warn >"$work/ready" 2>"$work/log" &
+  pid=$!
+  if await_server "$pid" "$work/ready"; then
+    for plane in inline shm ucx; do
+      for op in get put; do
+        for size in 1MiB 4MiB; do
+          "$server_bin/larder" --address "${address% *}" --plane "$plane" --window-bytes 512MiB --window-touch bench --op "$op" \
+            --block-bytes "$size" --blocks 96 --batch 8 --seconds 1 --device 0 >"$work/bench" 2>&1 || rc=1
+          awk -v of="device memory: $plane $op $size" '/throughput/ { speed = $2 " " $3 } /copies alone/ { alone = $3 " " $4 }
+            END { print of ": " speed ", copies alone " alone }' "$work/bench"
+          [[ $rc == 0 ]] || cat "$work/bench"
+        done
+      done
+    done
+  else
+    rc=1
+  fi
+  kill -TERM "$pid" 2>/dev/null || true
+  wait "$pid" || rc=1
+  cat "$work/log"
+  rm -rf "$work"
+  return "$rc"
+}
+
 {
   check codec_check all_shards "$blocks"
   if [[ -n $sanitize ]]; then
@@ -155,13 +185,16 @@ replay_on_device() {
     check device_arena on_device "$server_bin"/device_arena_conformance
     check store_hbm on_device "$server_bin"/store_hbm_test
     check server_codec on_device "$server_bin"/server_codec_test
+    check device_blocks on_device "$server_bin"/device_blocks_conformance
     if ((skipped == 0)); then  # there is a device
+      check device_planes device_planes
       check replay replay_on_device
       check crash_harness "$server_bin/crash_harness" --cycles=20 --hbm=cuda --server="$server_bin/larderd_faults"
     fi
   fi
   check codec_bench "$bin/gpu_codec_bench"
-  for name in codec_check codec_bench; do
+  for name in device_planes codec_check codec_bench; do
+    [[ -f $logs/$name.log ]] || continue
     sed -n '/^\(device\|seed\|codec\|stream\|[a-z0-9_]* *\(keys\|values\)\|[a-z0-9_]* *[0-9.]* \)/p' "$logs/$name.log" | awk '!seen[$0]++'
   done
   if ((skipped > 0)); then

@@ -23,7 +23,7 @@ while (($# > 0)); do
 done
 [[ -n $file ]] || { echo "gpu_pack.sh: name the archive to write (see --help)" >&2; exit 2; }
 
-readonly programs=(gpu_codec_check gpu_codec_bench device_arena_conformance store_hbm_test server_codec_test
+readonly programs=(gpu_codec_check gpu_codec_bench device_arena_conformance store_hbm_test server_codec_test device_blocks_conformance
   larder larderd larderd_faults crash_harness)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -19,6 +19,7 @@ namespace {
 using Steady = std::chrono::steady_clock;
 
 constexpr std::align_val_t kPayloadAlignment{4096};
+constexpr auto kDeviceTime = std::chrono::milliseconds(500);
 constexpr uint32_t kBlockTokens = 16;  // of the manifest that `larder bench` registers
 
 double ProcessCpuSeconds() {
@@ -62,17 +63,22 @@ absl::StatusOr<Bench> Bench::Create(BlockStore& store, const BenchOptions& optio
     return InvalidField("--blocks", std::to_string(options.blocks),
                         "at least --batch times --concurrency, " + std::to_string(blocks_min));
   }
-  return Bench(store, options);
+  std::shared_ptr<std::byte> payload = options.payload;
+  const uint64_t bytes = options.blocks * options.block_bytes;
+  if (payload == nullptr && options.device != nullptr) {
+    payload = options.device->Allocate(bytes);
+    if (payload == nullptr) {
+      return InvalidField("--blocks", std::to_string(options.blocks),
+                          "as many as " + options.device->name() + " has room for");
+    }
+  } else if (payload == nullptr) {
+    payload = {static_cast<std::byte*>(::operator new(bytes, kPayloadAlignment)), Free()};
+  }
+  return Bench(store, options, std::move(payload));
 }
 
-Bench::Bench(BlockStore& store, const BenchOptions& options)
-    : store_(store), options_(options), payload_(options.payload) {
-  if (payload_ == nullptr) {
-    payload_ = {static_cast<std::byte*>(
-                    ::operator new(options.blocks* options.block_bytes, kPayloadAlignment)),
-                Free()};
-  }
-}
+Bench::Bench(BlockStore& store, const BenchOptions& options, std::shared_ptr<std::byte> payload)
+    : store_(store), options_(options), payload_(std::move(payload)) {}
 
 std::vector<PrefixHash> Bench::ChainOf(uint64_t number) const {
   const auto low = [](uint64_t x) { return static_cast<uint32_t>(x); };
@@ -107,13 +113,59 @@ std::vector<PutBlock> Bench::PutsOf(size_t chain, const std::vector<PrefixHash>&
   return puts;
 }
 
+absl::Status Bench::Write(uint64_t at, std::span<const std::byte> bytes) const {
+  if (options_.device == nullptr) {
+    std::memcpy(payload_.get() + at, bytes.data(), bytes.size());
+    return absl::OkStatus();
+  }
+  const auto work = options_.device->Begin();
+  if (work == nullptr || !work->CopyIn(payload_.get() + at, bytes)) {
+    return DeviceFailed(options_.device->name(), "takes no copy");
+  }
+  return AwaitDevice(*work);
+}
+
+absl::Status Bench::AwaitDevice(DeviceWork& work) const {
+  const auto give_up = Steady::now() + options_.call.timeout;
+  while (true) {
+    const DeviceWork::State state = work.Poll();
+    if (state == DeviceWork::State::kDone) return absl::OkStatus();
+    if (state == DeviceWork::State::kFailed || Steady::now() > give_up) {
+      return DeviceFailed(options_.device->name(), "did not end a copy");
+    }
+  }
+}
+
+absl::StatusOr<double> Bench::MeasureDevice(std::span<std::byte> host) const {
+  const Steady::time_point begin = Steady::now();
+  const Steady::time_point end = begin + kDeviceTime;
+  uint64_t bytes = 0;
+  const auto work = options_.device->Begin();
+  if (work == nullptr) return DeviceFailed(options_.device->name(), "takes no copy");
+  for (size_t chain = 0; Steady::now() < end; chain = (chain + 1) % chains()) {
+    for (size_t i = 0; i < options_.batch; ++i) {
+      const std::span<std::byte> device = Payload(chain, i);
+      const auto there = host.subspan(i * options_.block_bytes, options_.block_bytes);
+      const bool queued = options_.op == BenchOp::kPut ? work->CopyOut(there, device.data())
+                                                       : work->CopyIn(device.data(), there);
+      if (!queued) return DeviceFailed(options_.device->name(), "takes no copy");
+    }
+    if (absl::Status status = AwaitDevice(*work); !status.ok()) return status;
+    bytes += host.size();
+  }
+  return static_cast<double>(bytes) / std::chrono::duration<double>(Steady::now() - begin).count();
+}
+
 absl::Status Bench::Prepare(Progress* progress) {
   Random random(options_.nonce);
-  std::byte* out = payload_.get();
-  const uint64_t bytes = options_.blocks * options_.block_bytes;
-  for (uint64_t at = 0; at < bytes; at += sizeof(uint64_t)) {
-    const uint64_t value = random.Next();
-    std::memcpy(out + at, &value, std::min<uint64_t>(sizeof(value), bytes - at));
+  std::vector<std::byte> block(options_.block_bytes);
+  for (uint64_t number = 0; number < options_.blocks; ++number) {
+    for (uint64_t at = 0; at < block.size(); at += sizeof(uint64_t)) {
+      const uint64_t value = random.Next();
+      std::memcpy(block.data() + at, &value, std::min<uint64_t>(sizeof(value), block.size() - at));
+    }
+    absl::Status status = Write(number * block.size(), block);
+    if (!status.ok()) return status;
   }
   if (options_.op == BenchOp::kPut) return absl::OkStatus();
 
@@ -123,7 +175,11 @@ absl::Status Bench::Prepare(Progress* progress) {
     if (progress != nullptr) progress->Add(options_.batch);
   }
   // A get that writes nothing must not find its bytes here already.
-  if (options_.op == BenchOp::kGet) std::memset(payload_.get(), 0, bytes);
+  std::ranges::fill(block, std::byte{});
+  for (uint64_t i = 0; options_.op == BenchOp::kGet && i < options_.blocks; ++i) {
+    absl::Status status = Write(i * block.size(), block);
+    if (!status.ok()) return status;
+  }
   return absl::OkStatus();
 }
 

@@ -25,6 +25,7 @@
 #include "client/cli/block_store.h"
 #include "client/cli/latency_histogram.h"
 #include "client/cli/progress.h"
+#include "client/device_memory.h"
 #include "proto/contract/manifest.h"
 
 namespace larder::cli {
@@ -41,8 +42,9 @@ struct BenchOptions {
   uint64_t nonce = 0;  // makes the keys of one run differ from those of every other
   CallOptions call;
   bool view = false;  // gets leave blocks where they landed
-  // The payload's memory, blocks * block_bytes, 64-byte aligned; null: ordinary memory.
+  // The payload's memory, blocks * block_bytes, 64-byte aligned; null: ordinary memory, or the device's.
   std::shared_ptr<std::byte> payload;
+  std::shared_ptr<DeviceMemory> device;
 };
 
 struct BenchResult {
@@ -71,18 +73,23 @@ class Bench {
 
   // Runs for `seconds`, on `concurrency` threads. A worker stops at its first failed call.
   BenchResult Measure();
+  // With a device: bytes per second of copies alone, as one call at a time makes them, from (put: to) `host`, of one call's bytes.
+  absl::StatusOr<double> MeasureDevice(std::span<std::byte> host) const;
 
  private:
   struct Free {
     void operator()(std::byte* bytes) const;
   };
 
-  Bench(BlockStore& store, const BenchOptions& options);
+  Bench(BlockStore& store, const BenchOptions& options, std::shared_ptr<std::byte> payload);
 
   size_t chains() const { return options_.blocks / options_.batch; }
   // Hashes of the chain `number`; the working set is chains 0 to chains() - 1.
   std::vector<PrefixHash> ChainOf(uint64_t number) const;
   std::span<std::byte> Payload(size_t chain, size_t index) const;
+  // Writes `bytes` at this offset of the payload, wherever it is.
+  absl::Status Write(uint64_t at, std::span<const std::byte> bytes) const;
+  absl::Status AwaitDevice(DeviceWork& work) const;
   std::vector<PutBlock> PutsOf(size_t chain, const std::vector<PrefixHash>& hashes) const;
   void Work(uint32_t worker, std::chrono::steady_clock::time_point end, BenchResult& result) const;
   // One operation; `key` names the chain, `slot` its memory.

@@ -13,6 +13,7 @@
 #include "client/cli/quantity.h"
 #include "client/cli/small_bench.h"
 #include "client/cli/table.h"
+#include "client/cuda_device_memory.h"
 #include "larder/v1/admin.pb.h"
 #include "larder/v1/manifest.pb.h"
 #include "proto/contract/convert.h"
@@ -28,6 +29,7 @@ constexpr char kSmallOp[] = "small";
 struct BenchCommandOptions {
   BenchOptions bench;
   bool from_window = false;
+  std::optional<int> device;
   std::string op;
   std::string json;
 };
@@ -36,6 +38,7 @@ struct Measured {
   BenchResult client;
   PlaneStatus plane;
   double server_cpu_seconds = 0;
+  double device_bytes_per_second = 0;  // of copies alone
 };
 
 nlohmann::ordered_json PerGb(double seconds, uint64_t bytes) {
@@ -67,6 +70,7 @@ nlohmann::ordered_json ResultJson(const BenchCommandOptions& options, const Meas
       {"server_cpu_seconds_per_gb", PerGb(measured.server_cpu_seconds, result.bytes)},
       {"client_cpu_seconds_per_op", per_op(result.client_cpu_seconds)},
       {"server_cpu_seconds_per_op", per_op(measured.server_cpu_seconds)},
+      {"device_copy_bytes_per_second", measured.device_bytes_per_second},
       {"misses", result.misses},
       {"errors", result.errors},
       {"last_error", result.last_error},
@@ -102,6 +106,9 @@ std::string ResultText(const Measured& measured) {
       {"latency p50/p95/p99", quantile(0.50) + " / " + quantile(0.95) + " / " + quantile(0.99)});
   table.AddRow({"client CPU", cpu(result.client_cpu_seconds)});
   table.AddRow({"server CPU", cpu(measured.server_cpu_seconds)});
+  if (measured.device_bytes_per_second > 0) {
+    table.AddRow({"copies alone", FormatBytesPerSecond(measured.device_bytes_per_second)});
+  }
   table.AddRow({"misses", FormatCount(result.misses)});
   table.AddRow({"errors", FormatCount(result.errors)});
   return table.ToString();
@@ -118,8 +125,13 @@ absl::StatusOr<Measured> Measure(const Session& session, AdminClient& admin, Ben
   return measured;
 }
 
-absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, BenchOptions options,
-                                           bool from_window) {
+absl::StatusOr<Measured> PrepareAndMeasure(Session session, const BenchCommandOptions& of,
+                                           BenchOptions options) {
+  if (of.device) {
+    auto device = OpenCudaDevice(*of.device);
+    if (!device.ok()) return device.status();
+    session.device = options.device = *std::move(device);
+  }
   auto client = session.Connect();
   if (!client.ok()) return client.status();
   auto admin = session.ConnectAdmin();
@@ -128,7 +140,8 @@ absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, BenchOptions 
                                           "default", session.Call());
   if (!spaces.ok()) return spaces.status();
   ClientBlockStore store(**client, spaces->front());
-  if (from_window) options.payload = (*client)->AllocateBlock(options.blocks * options.block_bytes);
+  if (of.from_window)
+    options.payload = (*client)->AllocateBlock(options.blocks * options.block_bytes);
   auto bench = Bench::Create(store, options);
   if (!bench.ok()) return bench.status();
   {
@@ -138,6 +151,13 @@ absl::StatusOr<Measured> PrepareAndMeasure(const Session& session, BenchOptions 
   }
   auto measured = Measure(session, **admin, *bench);
   if (measured.ok()) measured->plane = (*client)->plane();
+  if (measured.ok() && options.device != nullptr) {
+    const uint64_t bytes = options.batch * options.block_bytes;
+    const auto host = (*client)->AllocateBlock(bytes);
+    const auto alone = bench->MeasureDevice({host.get(), bytes});
+    if (!alone.ok()) return alone.status();
+    measured->device_bytes_per_second = *alone;
+  }
   v1::EvictRequest evict;
   evict.set_space_id(store.space().id);
   // What stays behind is only garbage that the server will evict by itself.
@@ -176,7 +196,7 @@ int RunBench(const Session& session, const BenchCommandOptions& options) {
   bench.op = kOps.at(options.op);
   bench.nonce = std::random_device()();
   bench.call = session.Call();
-  const auto measured = PrepareAndMeasure(session, bench, options.from_window);
+  const auto measured = PrepareAndMeasure(session, options, bench);
   if (!measured.ok()) return Fail(measured.status());
   if (options.json != "-") std::fputs(ResultText(*measured).c_str(), stdout);
   if (!options.json.empty()) {
@@ -203,6 +223,7 @@ void AddBench(CLI::App& app, Session& session) {
       app, session, "bench", "Measure put, get or lookup of opaque blocks over one connection",
       "  larder bench --op get --block-bytes 4MiB --blocks 64 --seconds 10\n"
       "  larder bench --op get --plane shm --batch 8 --view\n"
+      "  larder bench --op get --plane shm --batch 8 --device 0\n"
       "  larder bench --op put --block-bytes 64KiB --blocks 4096 --batch 16 --concurrency 4\n"
       "  larder bench --op lookup --block-bytes 1KiB --blocks 3000 --batch 3000 --json -\n"
       "One operation is one call on a chain of --batch blocks. --blocks times --block-bytes is "
@@ -231,8 +252,14 @@ void AddBench(CLI::App& app, Session& session) {
             ->check(CLI::Range(0.01, 86'400.0));
         command.add_flag("--view", bench.view,
                          "Get without a destination: blocks stay where they landed");
-        command.add_flag("--from-window", options.from_window,
-                         "Put from memory of the window (it must hold the working set)");
+        auto* const from_window =
+            command.add_flag("--from-window", options.from_window,
+                             "Put from memory of the window (it must hold the working set)");
+        command
+            .add_option("--device", options.device,
+                        "Payload in the memory of this CUDA device; also measures the copies alone")
+            ->check(CLI::NonNegativeNumber)
+            ->excludes(from_window);
         command.add_option("--json", options.json, "Write the result to this file; - for stdout");
       },
       RunBench);

@@ -22,6 +22,7 @@ struct Session {
   PlaneChoice plane = PlaneChoice::kAuto;
   WindowOptions window;
   std::string ucx_transports = ClientOptions().ucx_transports;
+  std::shared_ptr<DeviceMemory> device;
   std::function<int()> run;  // returns an ExitCode
 
   CallOptions Call() const { return {.timeout = Milliseconds(timeout_ms)}; }
@@ -39,6 +40,7 @@ struct Session {
     options.plane = plane;
     options.window = window;
     options.ucx_transports = ucx_transports;
+    options.device = device;
     options.on_plane_change = [](const PlaneStatus& now) {
       std::fprintf(stderr, "larder: calls take the plane %s now: %s\n",
                    std::string(PlaneName(now.plane)).c_str(), now.reason.c_str());

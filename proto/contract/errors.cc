@@ -115,9 +115,9 @@ absl::Status WindowGone() {
 }
 
 absl::Status PlaneUnavailable(std::string_view reason) {
-  return Make(absl::StatusCode::kFailedPrecondition,
-              {"the plane that was asked for can not be had here (", reason,
-               "); choose another, or auto"});
+  return Make(
+      absl::StatusCode::kFailedPrecondition,
+      {"the plane that was asked for can not be had here (", reason, "); choose another, or auto"});
 }
 
 absl::Status FrameOfOtherSpace(std::string_view field) {
@@ -175,6 +175,12 @@ absl::Status ServerUnreachable(std::string_view address, std::string_view cause)
   return Make(absl::StatusCode::kUnavailable,
               {"no server answers at ", address, " (", cause,
                "); check the address and that larderd runs there, then retry"});
+}
+
+absl::Status DeviceFailed(std::string_view device, std::string_view what) {
+  return Make(absl::StatusCode::kUnavailable,
+              {"the device ", device, " ", what,
+               "; use memory of the host, or start again with a device that works"});
 }
 
 absl::Status DeadlineSpent(std::string_view operation) {

@@ -63,6 +63,8 @@ absl::Status DirectoryUnusable(std::string_view path, std::string_view why);
 absl::Status StorageFailed(std::string_view doing, std::string_view cause);
 absl::Status Draining();
 absl::Status ServerUnreachable(std::string_view address, std::string_view cause);
+// A client's own device. `what` is what it did, or did not.
+absl::Status DeviceFailed(std::string_view device, std::string_view what);
 
 // DEADLINE_EXCEEDED: the budget is spent, recompute.
 absl::Status DeadlineSpent(std::string_view operation);

@@ -51,11 +51,11 @@ struct DecodedFrames {
 template <typename Machine>
 struct FrameBuffers {
   using Buffer = typename Machine::Buffer;
-  FrameBuffers(Machine& machine, const FrameCase& of, const FramePlan& plan,
+  FrameBuffers(Machine& machine, const FrameCase& of, const FramePlan& plan, uint64_t scratch_bytes,
                std::vector<PlacedStream> placed_in)
       : streams(size_t{of.blocks} * of.codecs().size()),
         image(machine.Put(plan.image())),
-        scratch(plan.scratch_bytes(of.blocks)),
+        scratch(scratch_bytes),
         flags(machine.Put(
             std::vector<std::byte>(size_t{plan.flags()} * of.blocks * 4, std::byte{7}))),
         placed(PutPlaced(machine, std::move(placed_in))) {
@@ -85,7 +85,7 @@ struct FrameBuffers {
 template <typename Machine>
 std::optional<FramePayloads> EncodeCase(Machine& machine, const FrameCase& of,
                                         const FramePlan& plan) {
-  FrameBuffers<Machine> buffers(machine, of, plan, {});
+  FrameBuffers<Machine> buffers(machine, of, plan, plan.scratch_bytes(of.blocks), {});
   FramePayloads out;
   out.bytes.assign(plan.payload_bytes() * of.blocks, std::byte{0xA5});
   auto rows = machine.Put(of.raw);
@@ -105,7 +105,7 @@ std::optional<FramePayloads> EncodeCase(Machine& machine, const FrameCase& of,
 template <typename Machine>
 std::optional<DecodedFrames> DecodeCase(Machine& machine, const FrameCase& of,
                                         const FramePlan& plan, const FramePayloads& in) {
-  FrameBuffers<Machine> buffers(machine, of, plan, in.placed);
+  FrameBuffers<Machine> buffers(machine, of, plan, plan.decode_scratch_bytes(of.blocks), in.placed);
   DecodedFrames out;
   out.raw.assign(of.raw.size(), std::byte{0xA5});
   auto rows = machine.Put(out.raw);

@@ -44,7 +44,7 @@ DEPENDENCIES = {
     'prometheus-cpp': (r'prometheus/', r'server/base/metrics(_sampled)?\.'),
     'UCX': (r'uc[pst]/', r'(.*/)?ucx_[^/]*$'),
     'RocksDB': (r'rocksdb/', r'server/ssd/'),
-    'CUDA': (r'cuda|cooperative_groups|cub/', r'.*\.cuh?$|.*/cuda_status\.h$|server/memory/cuda_arena\.|server/codec/cuda_coder\.'),
+    'CUDA': (r'cuda|cooperative_groups|cub/', r'.*\.cuh?$|.*/cuda_status\.h$|server/memory/cuda_arena\.|server/codec/cuda_coder\.|client/cuda_'),
     'Abseil': (r'absl/', r'(?!kernels/format/.*\.h$)(?!.*\.cuh?$).*'),
 }
 

@@ -123,9 +123,12 @@ void FramePlan::WritePackTable() {
 }
 
 uint64_t FramePlan::scratch_bytes(uint32_t blocks) const {
-  if (!packed_) return 0;
-  return blocks * (draft_bytes_ + coder_bytes_) + Align16(uint64_t{blocks} * tiles_ * 8) +
-         Align16(uint64_t{blocks} * tiles_ * 4);
+  return blocks * (draft_bytes_ + coder_bytes_) + decode_scratch_bytes(blocks);
+}
+
+uint64_t FramePlan::decode_scratch_bytes(uint32_t blocks) const {
+  const uint64_t tiles = uint64_t{blocks} * tiles_;
+  return Align16(tiles * sizeof(uint64_t)) + Align16(tiles * sizeof(uint32_t));
 }
 
 // Layers [layer, end) of equal codecs.
@@ -183,7 +186,7 @@ std::optional<size_t> FramePlan::FlagOf(uint32_t stream, uint32_t block, uint32_
   return std::nullopt;
 }
 
-FramePack FramePlan::PackOf(const FrameMemory& memory) const {
+FramePack FramePlan::PackOf(const FrameMemory& memory, bool encode) const {
   FramePack pack;
   pack.rows = memory.rows;
   pack.plan =
@@ -200,8 +203,10 @@ FramePack FramePlan::PackOf(const FrameMemory& memory) const {
   if (memory.scratch == nullptr) return pack;
   const uint64_t tiles = uint64_t{memory.blocks} * tiles_;
   uint8_t* at = memory.scratch;
-  pack.drafts = at;
-  at += memory.blocks * (draft_bytes_ + coder_bytes_);
+  if (encode) {
+    pack.drafts = at;
+    at += memory.blocks * (draft_bytes_ + coder_bytes_);
+  }
   pack.places = reinterpret_cast<uint64_t*>(at);
   pack.sizes = reinterpret_cast<uint32_t*>(at + Align16(tiles * sizeof(uint64_t)));
   return pack;
@@ -270,7 +275,7 @@ BoundFrames FramePlan::Bind(const FrameMemory& memory, bool encode) const {
   BoundFrames frames;
   frames.encode = encode;
   frames.blocks = memory.blocks;
-  if (packed_) frames.pack = PackOf(memory);
+  if (packed_) frames.pack = PackOf(memory, encode);
   for (const Part& part : parts_) {
     RunRows rows = memory.rows[part.kind];
     rows.base += part.layer * rows.stream_stride;
@@ -280,8 +285,24 @@ BoundFrames FramePlan::Bind(const FrameMemory& memory, bool encode) const {
   return frames;
 }
 
-std::array<RunRows, kFrameKindsMax> RawRowsAt(const KvShape& shape, uint8_t* base) {
-  std::array<RunRows, kFrameKindsMax> rows;
+std::vector<RowCopy> RowCopiesOf(const KvShape& shape, const BlockRows& from, const BlockRows& to) {
+  std::vector<RowCopy> copies;
+  if (shape.kind != GroupKind::kAttention && shape.kind != GroupKind::kLatent) return copies;
+  const auto kinds = StreamsOfLayer(shape.kind);
+  for (size_t kind = 0; kind < kinds.size() && kind < kFrameKindsMax; ++kind) {
+    copies.push_back({.from = from[kind],
+                      .to = to[kind],
+                      .blocks = 1,
+                      .streams = shape.layers,
+                      .heads = shape.kind == GroupKind::kAttention ? shape.kv_heads : 1,
+                      .tokens = shape.tokens,
+                      .row_bytes = static_cast<uint32_t>(RowBytes(shape, kinds[kind]))});
+  }
+  return copies;
+}
+
+BlockRows RawRowsAt(const KvShape& shape, uint8_t* base) {
+  BlockRows rows;
   const bool attention = shape.kind == GroupKind::kAttention;
   const bool hnd = attention && shape.axis_order == AxisOrder::kHnd;
   const auto kinds = StreamsOfLayer(shape.kind);

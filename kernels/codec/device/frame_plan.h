@@ -44,8 +44,8 @@ struct FrameMemory {
   // flags() x blocks words. An encoder sets FlagOf a stream that can not be coded; of a kFixed plan the payload then means
   // nothing. A decoder of a packed plan sets it where a stream is not well-formed: its rows then mean nothing.
   uint32_t* refused = nullptr;
-  // Of a packed plan: scratch_bytes(blocks), aligned to 16, of one call at a time; and [block][stream], written by an encoder,
-  // read by a decoder.
+  // Of a packed plan: scratch_bytes(blocks), or decode_scratch_bytes(blocks), aligned to 16, of one call at a time; and
+  // [block][stream], written by an encoder, read by a decoder.
   uint8_t* scratch = nullptr;
   PlacedStream* placed = nullptr;
 };
@@ -79,7 +79,8 @@ class FramePlan {
 
   bool packed() const { return packed_; }
   uint64_t payload_bytes() const { return payload_bytes_; }  // of a packed plan the most
-  uint64_t scratch_bytes(uint32_t blocks) const;             // 0 of a kFixed plan
+  uint64_t scratch_bytes(uint32_t blocks) const;             // of an encoder; 0 of a kFixed plan
+  uint64_t decode_scratch_bytes(uint32_t blocks) const;      // the same of a decoder
   std::span<const std::byte> image() const { return image_; }
   uint32_t flags() const { return flags_; }  // words per block
   // Where in FrameMemory::refused the flag of a stream of a block stands; nullopt for a stream that is not coded.
@@ -120,7 +121,7 @@ class FramePlan {
   BoundFrames Bind(const FrameMemory& memory, bool encode) const;
   void BindFixed(const Part& part, const RunRows& rows, const FrameMemory& memory,
                  BoundFrames& frames) const;
-  FramePack PackOf(const FrameMemory& memory) const;
+  FramePack PackOf(const FrameMemory& memory, bool encode) const;
   TileRun RunOf(const Part& part, const RunRows& rows, const FrameMemory& memory,
                 const BoundFrames& frames) const;
   static bool PlanRaw(const KvShape& shape, Part& part);
@@ -143,8 +144,14 @@ class FramePlan {
   std::vector<std::byte> image_;
 };
 
+// Where the rows of blocks stand, by kind in the order of StreamsOfLayer.
+using BlockRows = std::array<RunRows, kFrameKindsMax>;
+
 // Rows of raw blocks of an attention or latent shape that stand one after the other at `base`.
-std::array<RunRows, kFrameKindsMax> RawRowsAt(const KvShape& shape, uint8_t* base);
+BlockRows RawRowsAt(const KvShape& shape, uint8_t* base);
+
+// The copies, a kind each, of one block's rows from one layout to another. Empty for shapes without rows.
+std::vector<RowCopy> RowCopiesOf(const KvShape& shape, const BlockRows& from, const BlockRows& to);
 
 // Whether bound frames are ones that may be launched: shapes, pointers and alignment of every step.
 bool FramesHold(const BoundFrames& frames, bool encode);

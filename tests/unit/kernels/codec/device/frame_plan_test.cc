@@ -274,7 +274,7 @@ TEST(FramePlanTest, BindsNothingThatMayNotBeLaunched) {
   const FrameCase of = CaseOf("lossless", AxisOrder::kNhd, 0);
   const auto plan = of.Plan();
   HostMachine machine;
-  FrameBuffers<HostMachine> buffers(machine, of, *plan, {});
+  FrameBuffers<HostMachine> buffers(machine, of, *plan, plan->scratch_bytes(of.blocks), {});
   auto rows = machine.Put(of.raw);
   auto payloads = machine.Put(std::vector<std::byte>(plan->payload_bytes() * of.blocks));
   FrameMemory memory = buffers.memory;

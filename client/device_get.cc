@@ -1,0 +1,145 @@
+#include "client/device_get.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/codec/block_coder.h"
+#include "proto/contract/errors.h"
+
+namespace larder {
+namespace {
+
+bool IsRaw(const FrameView& frame) {
+  return std::ranges::all_of(frame.streams(), [&](const StreamEntry& stream) {
+    return frame.descriptors()[stream.descriptor].codec_id == kCodecRaw;
+  });
+}
+
+// The part of a payload that is a stream.
+std::span<const std::byte> StreamOf(const FrameView& frame, size_t index,
+                                    std::span<const std::byte> payload) {
+  const StreamEntry& stream = frame.streams()[index];
+  return payload.subspan(stream.offset - frame.header().header_bytes, stream.bytes);
+}
+
+}  // namespace
+
+std::shared_ptr<DeviceGet> DeviceGet::Take(DeviceCalls& calls, std::vector<GetBlock>& blocks) {
+  std::map<uint32_t, Target> targets;
+  for (uint32_t i = 0; i < blocks.size(); ++i) {
+    std::byte* const memory = blocks[i].destination.data();
+    if (blocks[i].rows) {
+      targets[i].rows = std::exchange(blocks[i].rows, std::nullopt);
+    } else if (!blocks[i].destination.empty() && calls.Holds(memory)) {
+      targets[i].raw = memory;
+      blocks[i].destination = {};
+    }
+  }
+  if (targets.empty()) return nullptr;
+  return std::shared_ptr<DeviceGet>(new DeviceGet(calls, std::move(targets)));
+}
+
+void DeviceGet::Start(uint32_t index, const FrameReceiver& receiver, CoderPool& coders,
+                      std::shared_ptr<const void> window) {
+  std::lock_guard lock(mutex_);
+  if (!failed_.ok()) return;
+  if (work_ == nullptr) {
+    auto work = calls_.Begin();
+    if (!work.ok()) {
+      failed_ = work.status();
+      return;
+    }
+    work_ = *std::move(work);
+  }
+  Target& target = targets_.at(index);
+  target.decoding.reset();
+  target.layers = receiver.layers_ready();
+  owners_.push_back(window != nullptr ? std::move(window) : receiver.view_memory());
+  target.started = StartLocked(target, receiver, coders);
+}
+
+bool DeviceGet::StartLocked(Target& target, const FrameReceiver& receiver, CoderPool& coders) {
+  const FrameView& frame = receiver.frame();
+  const std::span<const std::byte> payload = receiver.view();
+  if (!target.rows && IsRaw(frame)) return CopyRaw(target, frame, payload);
+  auto* const raw = reinterpret_cast<uint8_t*>(target.raw);
+  switch (
+      work_->Decode(frame, payload, target.rows ? *target.rows : RawRowsAt(frame.shape(), raw))) {
+    case DeviceWork::Decoding::kQueued:
+      target.decoding = decodings_++;
+      return true;
+    case DeviceWork::Decoding::kUnfit:
+      if (!target.rows) return DecodeHere(target, frame, payload, coders);
+      failed_ = DeviceFailed("of the client", "could not put a block's rows in their place");
+      return false;
+    case DeviceWork::Decoding::kFailed:
+      break;
+  }
+  return false;
+}
+
+// Streams that follow each other without a gap go in one copy.
+bool DeviceGet::CopyRaw(const Target& target, const FrameView& frame,
+                        std::span<const std::byte> payload) {
+  const std::vector<RawStream> raw = RawStreams(frame.shape());
+  for (size_t i = 0; i < raw.size();) {
+    std::span<const std::byte> run = StreamOf(frame, i, payload);
+    std::byte* const to = target.raw + raw[i].offset;
+    for (++i; i < raw.size(); ++i) {
+      const auto next = StreamOf(frame, i, payload);
+      if (next.data() != run.data() + run.size()) break;
+      run = {run.data(), run.size() + next.size()};
+    }
+    if (!work_->CopyIn(to, run)) return false;
+  }
+  return true;
+}
+
+bool DeviceGet::DecodeHere(const Target& target, const FrameView& frame,
+                           std::span<const std::byte> payload, CoderPool& coders) {
+  const uint64_t bytes = frame.header().raw_bytes;
+  const std::shared_ptr<std::byte[]> raw(new std::byte[bytes]);
+  const RawTarget rows(frame.shape(), {raw.get(), bytes});
+  const auto coder = coders.Take();
+  for (size_t i = 0; i < frame.streams().size(); ++i) {
+    if (!coder->DecodeStream(frame, i, StreamOf(frame, i, payload), rows)) return false;
+  }
+  owners_.push_back(raw);
+  return work_->CopyIn(target.raw, {raw.get(), bytes});
+}
+
+void DeviceGet::AwaitLocked(std::vector<GetResult>& results, SystemTime deadline) {
+  if (work_ == nullptr || !failed_.ok()) return;
+  for (const auto& [index, target] : targets_) {
+    if (results[index].owner != nullptr) owners_.push_back(std::move(results[index].owner));
+    results[index].view = {};
+  }
+  failed_ = calls_.Await(work_, deadline, std::exchange(owners_, {}));
+}
+
+void DeviceGet::Await(std::vector<GetResult>& results, SystemTime deadline) {
+  std::lock_guard lock(mutex_);
+  AwaitLocked(results, deadline);
+}
+
+absl::Status DeviceGet::End(std::vector<GetResult>& results, const GetOptions& options,
+                            SystemTime deadline) {
+  std::lock_guard lock(mutex_);
+  AwaitLocked(results, deadline);
+  if (!failed_.ok()) return failed_;
+  for (const auto& [index, target] : targets_) {
+    GetResult& result = results[index];
+    if (!result.hit) continue;
+    // Verified, and yet not what an encoder makes.
+    const bool sound = target.started && (!target.decoding || work_->Decoded(*target.decoding));
+    if (!sound) {
+      result = {};
+      result.miss_reason = MissReason::kCorrupt;
+    } else if (options.on_layers) {
+      options.on_layers(index, target.layers);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace larder

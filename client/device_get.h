@@ -1,0 +1,61 @@
+// The blocks of a get that end in device memory. The rest of the library sees them as blocks without destination, whose view is
+// their payload; as soon as one has come, the device is told to fetch and expand it, while the next arrive. Internal to the client
+// library.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "client/client.h"
+#include "client/device_calls.h"
+#include "client/frame_receiver.h"
+
+namespace larder {
+
+// Thread-safe.
+class DeviceGet {
+ public:
+  // Takes the destinations that are the device's, and rows, out of `blocks`. Null when there are none. `calls` outlives it.
+  static std::shared_ptr<DeviceGet> Take(DeviceCalls& calls, std::vector<GetBlock>& blocks);
+
+  bool Takes(uint32_t index) const { return targets_.contains(index); }
+  // Block `index` has come and every byte is right. `window`: what keeps the memory that its view stands in; null when
+  // that is the receiver's.
+  void Start(uint32_t index, const FrameReceiver& receiver, CoderPool& coders,
+             std::shared_ptr<const void> window);
+  // Waits for the device and lets go of the payloads that have come so far.
+  void Await(std::vector<GetResult>& results, SystemTime deadline);
+  // The call has ended, well or not: the same, and tells of layers.
+  absl::Status End(std::vector<GetResult>& results, const GetOptions& options, SystemTime deadline);
+
+ private:
+  struct Target {
+    std::byte* raw = nullptr;        // the block's memory, or:
+    std::optional<BlockRows> rows;   // where its rows belong
+    std::optional<size_t> decoding;  // its number among the device's
+    bool started = false;
+    uint32_t layers = 0;
+  };
+
+  DeviceGet(DeviceCalls& calls, std::map<uint32_t, Target> targets)
+      : calls_(calls), targets_(std::move(targets)) {}
+  bool StartLocked(Target& target, const FrameReceiver& receiver, CoderPool& coders);
+  bool CopyRaw(const Target& target, const FrameView& frame, std::span<const std::byte> payload);
+  bool DecodeHere(const Target& target, const FrameView& frame, std::span<const std::byte> payload,
+                  CoderPool& coders);
+  void AwaitLocked(std::vector<GetResult>& results, SystemTime deadline);
+
+  DeviceCalls& calls_;
+  std::mutex mutex_;
+  std::map<uint32_t, Target> targets_;  // by position; no entry comes or goes
+  std::shared_ptr<DeviceWork> work_;    // once something was started
+  size_t decodings_ = 0;
+  DeviceCalls::Owners owners_;  // of host memory that the device reads
+  absl::Status failed_;
+};
+
+}  // namespace larder

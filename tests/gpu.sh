@@ -41,7 +41,7 @@ if [[ -n $pack ]]; then
   bin=build/gpu/pack/bin server_bin=build/gpu/pack/bin
   rm -rf build/gpu/pack
   mkdir -p build/gpu/pack
-  stage "gpu: unpack" "$logs/unpack.log" tar -C build/gpu/pack -xzf "$pack"
+  stage "gpu: unpack" "$logs/unpack.log" tar -C build/gpu/pack -xJf "$pack"
   export LD_LIBRARY_PATH=$PWD/build/gpu/pack/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 else
   generator=()

@@ -5,7 +5,7 @@
 #   tests/gpu_pack.sh [--bin FOLDER] FILE
 #
 #   --bin FOLDER   where the programs were built, with CUDA (default build/release/bin)
-#   FILE           the archive to write (.tar.gz)
+#   FILE           the archive to write (.tar.xz)
 #
 # The C and C++ runtimes stay behind: that machine's must be as new as this one's. Writes FILE only.
 set -euo pipefail
@@ -35,6 +35,7 @@ for program in "${programs[@]}"; do
 done | sort -u | grep -Ev '/(libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s)\.so' >"$work/libraries"
 xargs -a "$work/libraries" cp -Lt "$work/lib"
 mkdir -p "$(dirname "$file")"
-tar -C "$work" -czf "$file" bin lib
+# The programs share the kernels: a dictionary that spans several of them halves the archive.
+XZ_OPT='--lzma2=preset=3,dict=256MiB' tar -C "$work" -cJf "$file" bin lib
 printf 'packed %d programs and %d libraries: %s, %d MiB\n' "${#programs[@]}" "$(wc -l <"$work/libraries")" "$file" \
   "$(($(stat -c %s "$file") >> 20))"

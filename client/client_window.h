@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "client/call_link.h"
 #include "client/client.h"
@@ -16,6 +18,13 @@
 #include "proto/contract/shm_window.h"
 
 namespace larder {
+
+// Fewer cores than three are taken by the thread that receives and the server's that sends, when both are here: then one thread does
+// all that a call's end has to do, with what it has in its cache, in place of two that would take turns.
+inline bool FewCores() {
+  static const bool few = std::thread::hardware_concurrency() < 3;
+  return few;
+}
 
 // Part of a window.
 struct WindowSpan {
@@ -67,6 +76,21 @@ class ClientWindow {
   // The call has ended; `answered`: by the server itself. Whether it is certain that nothing touches its spans
   // any more.
   virtual bool EndCall(uint64_t tag, bool answered) = 0;
+
+  // The right to do, on the calling thread, what a thread of the window does else: its callbacks come on this thread then. For who
+  // would only wait for them, where cores are few. Null: there is nothing to be done, or another thread has it.
+  class Turn {
+   public:
+    virtual ~Turn() = default;
+    // What is there to be done; does not wait.
+    virtual void Step() = 0;
+    // Until `done` is true, or the time has come.
+    virtual void Until(std::chrono::steady_clock::time_point until,
+                       const std::function<bool()>& done) = 0;
+    // The thread that waits for the call takes the next one.
+    virtual void LeaveToWaiter() = 0;
+  };
+  virtual std::unique_ptr<Turn> TakeTurn() { return nullptr; }
 
   // Tells the server that the client is done with it; its transfers over the window and its calls end.
   virtual void Disconnect() = 0;

@@ -226,6 +226,25 @@ bool UcxClientWindow::EndCall(uint64_t tag, bool /*answered*/) {
   return ended;
 }
 
+std::unique_ptr<ClientWindow::Turn> UcxClientWindow::TakeTurn() {
+  class WorkerTurn final : public Turn {
+   public:
+    explicit WorkerTurn(UcxWorker& worker) : turn_(worker) {}
+    bool taken() const { return turn_.taken(); }
+    void Step() override { turn_.Step(); }
+    void Until(std::chrono::steady_clock::time_point until,
+               const std::function<bool()>& done) override {
+      turn_.Until(until, done);
+    }
+    void LeaveToWaiter() override { turn_.LeaveToNext(); }
+
+   private:
+    UcxWorker::Turn turn_;
+  };
+  auto turn = std::make_unique<WorkerTurn>(*worker_);
+  return turn->taken() ? std::move(turn) : nullptr;
+}
+
 void UcxClientWindow::Disconnect() {
   state_->alive.store(false, std::memory_order_relaxed);
   state_->calls.End();

@@ -46,6 +46,7 @@ class UcxClientWindow final : public ClientWindow {
   bool AwaitArrival(uint64_t tag, std::span<const uint64_t> frame_bytes,
                     std::chrono::steady_clock::time_point until) override;
   bool EndCall(uint64_t tag, bool answered) override;
+  std::unique_ptr<Turn> TakeTurn() override;
   void Disconnect() override;
 
  private:

@@ -22,10 +22,6 @@ namespace {
 
 // Blocks of one request: 48 bytes each, well under gRPC's 4 MiB.
 constexpr size_t kBatchBlocksMax = 16'384;
-// Fewer are taken by the thread that receives and the server's that sends, when both are here: then the first verifies
-// as well, what it has in its cache, in place of a third thread that would take turns with them.
-constexpr unsigned kCoresToOverlap = 3;
-
 }  // namespace
 
 void WindowGet::NextBatch() {
@@ -108,8 +104,7 @@ void WindowGet::Send() {
     *request.mutable_lease_ttl() = DurationToWire(work_->lease_ttl);
   }
   // Told of layers, the caller may take its time, which is not the receiving thread's.
-  on_arrival_ = !open_.window->server_tells() && !work_->options.on_layers &&
-                std::thread::hardware_concurrency() < kCoresToOverlap;
+  on_arrival_ = !open_.window->server_tells() && !work_->options.on_layers && FewCores();
   std::memset(open_.window->memory().data() + slots_.offset, 0, slots_.bytes);
   if (open_.window->server_tells()) request.set_progress_offset(slots_.offset);
   tag_ = open_.window->BeginGet(spans, {&SlotAt(0), spans.size()},
@@ -117,7 +112,14 @@ void WindowGet::Send() {
   request.set_tag(tag_);
   const auto self = shared_from_this();
   const auto waiter = work_->waiter;
-  over_link_ = SendOverLink();
+  {
+    const auto turn = on_arrival_ && waiter != nullptr ? open_.window->TakeTurn() : nullptr;
+    over_link_ = SendOverLink();
+    if (over_link_ && turn != nullptr) {
+      turn->Step();
+      turn->LeaveToWaiter();
+    }
+  }
   if (!over_link_) SendOverGrpc();
   if (waiter != nullptr) waiter->Offer([self] { self->WaitFor(); });
 }

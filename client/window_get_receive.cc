@@ -42,9 +42,15 @@ void WindowGet::WaitFor() {
 // Until every block is whole, or the answer says which will not come. Whether every block is whole.
 bool WindowGet::SeeReceived() {
   const size_t blocks = blocks_.size();
+  const auto seen = [&] { return batch_->answered.load() || batch_->whole == blocks; };
+  if (const auto turn = over_link_ ? open_.window->TakeTurn() : nullptr) {
+    turn->Until(SteadyOf(deadline_), [&] {
+      std::lock_guard lock(batch_->mutex);
+      return seen();
+    });
+  }
   {
     std::unique_lock lock(batch_->mutex);
-    const auto seen = [&] { return batch_->answered.load() || batch_->whole == blocks; };
     if (!over_link_) {
       batch_->changed.wait(lock, seen);
     } else {

@@ -196,15 +196,23 @@ void WindowPut::Send() {
   linked_ = linked_ && std::ranges::all_of(placed_, [](const Placed& placed) {
               return placed.wire_bytes() <= kHeaderBytesPerMessageMax;
             });
-  bool told = true;
-  for (auto placed = placed_.begin(); told && placed != placed_.end(); ++placed) {
-    if (IsDue(*placed)) {
-      told = Flush();
-      std::this_thread::yield();  // to who reads them, where cores are few
+  {
+    const auto turn = linked_ && FewCores() ? open_.window->TakeTurn() : nullptr;
+    bool told = true;
+    for (auto placed = placed_.begin(); told && placed != placed_.end(); ++placed) {
+      if (IsDue(*placed)) {
+        told = Flush();
+        if (turn == nullptr) std::this_thread::yield();  // to who reads them, where cores are few
+      }
+      if (turn != nullptr) turn->Step();
+      if (told) Tell(*placed);
     }
-    if (told) Tell(*placed);
+    if (told) Flush();
+    if (turn != nullptr && number_) {
+      turn->Step();
+      turn->LeaveToWaiter();
+    }
   }
-  if (told) Flush();
   if (!number_) return SendOverGrpc();
   work_->waiter->Offer([self = shared_from_this()] { self->AwaitAnswer(); });
 }
@@ -276,9 +284,15 @@ void WindowPut::Answer::Set(absl::StatusOr<v1::WindowReply> reply) {
 // On the thread that waits for the call.
 void WindowPut::AwaitAnswer() {
   absl::Status status = DeadlineSpent("put");
+  const auto here = [this] { return answer_->status.has_value(); };
+  if (const auto turn = FewCores() ? open_.window->TakeTurn() : nullptr) {
+    turn->Until(SteadyOf(deadline_), [&] {
+      std::lock_guard lock(answer_->mutex);
+      return here();
+    });
+  }
   {
     std::unique_lock lock(answer_->mutex);
-    const auto here = [this] { return answer_->status.has_value(); };
     if (answer_->changed.wait_until(lock, deadline_, here)) {
       status = *answer_->status;
       response_.Swap(&answer_->response);

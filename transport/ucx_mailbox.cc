@@ -15,18 +15,31 @@ UcxMailbox::~UcxMailbox() {
 }
 
 bool UcxMailbox::Post(std::function<void()> task) {
-  bool first;
+  bool wake;
   {
     std::lock_guard lock(mutex_);
     if (shut_) return false;
-    first = tasks_.empty();
+    wake = tasks_.empty() && !awake_;
     tasks_.push_back(std::move(task));
   }
-  if (first) {
-    const uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(fd_, &one, sizeof(one));
-  }
+  if (wake) Ring();
   return true;
+}
+
+void UcxMailbox::Ring() {
+  const uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(fd_, &one, sizeof(one));
+}
+
+void UcxMailbox::Wake() {
+  std::lock_guard lock(mutex_);
+  awake_ = true;
+}
+
+bool UcxMailbox::Rest() {
+  std::lock_guard lock(mutex_);
+  awake_ = !tasks_.empty();
+  return !awake_;
 }
 
 bool UcxMailbox::Run() {

@@ -1,4 +1,4 @@
-// Tasks for a thread that sleeps in epoll: the only way in from other threads.
+// Tasks for whoever runs a worker, and sleeps in epoll: the only way in from other threads.
 //
 // Bounded by its callers (a task per transfer that they admitted). Thread-safe; shared by the thread and by
 // whoever may outlive it.
@@ -22,6 +22,11 @@ class UcxMailbox {
   bool Post(std::function<void()> task);
   // Runs what is posted, on the caller's thread. Whether there was anything.
   bool Run();
+  // Who runs it looks by himself, so Post wakes nobody, from Wake until Rest is true: it is not when something is posted.
+  void Wake();
+  bool Rest();
+  // Wakes who sleeps.
+  void Ring();
   // Drops what is posted and takes no more.
   void Shut();
 
@@ -30,6 +35,8 @@ class UcxMailbox {
 
   // Transfers that have a deadline: while there are any, the thread wakes up for them by itself.
   std::atomic<uint64_t> timed{0};
+  // All transfers.
+  std::atomic<uint64_t> open{0};
   // The thread's own: a connection has begun to close, so it looks at them all.
   bool closes = false;
   // The thread's own: bytes of a block have come, or have been asked for.
@@ -43,6 +50,7 @@ class UcxMailbox {
   const int fd_;
   std::mutex mutex_;
   std::vector<std::function<void()>> tasks_;
+  bool awake_ = false;
   bool shut_ = false;
 };
 

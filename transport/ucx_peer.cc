@@ -27,6 +27,7 @@ bool UcxPeer::Add(const TransferPtr& transfer, bool has_tag) {
   std::lock_guard lock(mutex_);
   if (gone_) return false;
   transfer->number = ++number_;
+  mailbox_->open.fetch_add(1, std::memory_order_relaxed);
   transfer->timed = !has_tag;
   if (transfer->timed) mailbox_->timed.fetch_add(1, std::memory_order_relaxed);
   transfers_[transfer->number] = transfer;
@@ -132,6 +133,7 @@ UcxPeer::Ended UcxPeer::EndLocked(TransferPtr transfer, UcxEnd end) {
 UcxPeer::Ended UcxPeer::FinishLocked(TransferPtr transfer) {
   if (transfer->finished) return {};
   transfer->finished = true;
+  mailbox_->open.fetch_sub(1, std::memory_order_relaxed);
   if (transfer->timed) mailbox_->timed.fetch_sub(1, std::memory_order_relaxed);
   transfers_.erase(transfer->number);
   return {std::move(transfer->done), *transfer->end, std::move(transfer->landed)};

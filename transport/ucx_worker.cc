@@ -22,6 +22,10 @@ constexpr int kEventsMax = 4;
 constexpr auto kLinger = std::chrono::microseconds(20);
 // Receiving: bytes of a block came, or were asked for, within this time.
 constexpr auto kReceiving = std::chrono::milliseconds(1);
+// Of a turn's step: so many messages are about as long as the checksums of a block that are computed between two.
+constexpr int kStepRounds = 4;
+// Of a turn that has nothing to look after; a bound on nothing but the integer.
+constexpr int64_t kDriverSleepMsMax = 1'000;
 
 absl::Status Broken(const char* what, ucs_status_t status) {
   return Bug(absl::StrCat("UCX: ", what, ": ", ucs_status_string(status)));
@@ -72,6 +76,7 @@ UcxWorker::~UcxWorker() {
   if (worker_ != nullptr) ucp_worker_destroy(worker_);
   if (context_ != nullptr) ucp_cleanup(context_);
   if (epoll_ >= 0) ::close(epoll_);
+  if (parked_ >= 0) ::close(parked_);
 }
 
 absl::Status UcxWorker::OpenContext() {
@@ -105,7 +110,7 @@ absl::Status UcxWorker::OpenContext() {
   if (status != UCS_OK) return Broken(failed.c_str(), status);
   ucp_worker_params_t params{};
   params.field_mask = UCP_WORKER_PARAM_FIELD_THREAD_MODE;
-  params.thread_mode = UCS_THREAD_MODE_SINGLE;
+  params.thread_mode = UCS_THREAD_MODE_SERIALIZED;
   status = ucp_worker_create(context_, &params, &worker_);
   return status == UCS_OK ? absl::OkStatus() : Broken("worker", status);
 }
@@ -118,12 +123,15 @@ absl::Status UcxWorker::Open() {
     return Broken("event descriptor", status);
   }
   epoll_ = ::epoll_create1(EPOLL_CLOEXEC);
+  parked_ = ::epoll_create1(EPOLL_CLOEXEC);
   epoll_event ucx{};
   ucx.events = EPOLLIN;
   epoll_event tasks{};
   tasks.events = EPOLLIN | EPOLLET;
-  if (epoll_ < 0 || mailbox_->fd() < 0 || ::epoll_ctl(epoll_, EPOLL_CTL_ADD, ucx_fd, &ucx) != 0 ||
-      ::epoll_ctl(epoll_, EPOLL_CTL_ADD, mailbox_->fd(), &tasks) != 0) {
+  if (epoll_ < 0 || parked_ < 0 || mailbox_->fd() < 0 ||
+      ::epoll_ctl(epoll_, EPOLL_CTL_ADD, ucx_fd, &ucx) != 0 ||
+      ::epoll_ctl(epoll_, EPOLL_CTL_ADD, mailbox_->fd(), &tasks) != 0 ||
+      ::epoll_ctl(parked_, EPOLL_CTL_ADD, mailbox_->fd(), &tasks) != 0) {
     return Bug(absl::StrCat("the UCX thread can not sleep: errno ", errno));
   }
   return options_.listen.empty() ? absl::OkStatus() : Listen();
@@ -202,40 +210,98 @@ void UcxWorker::SetHandlers() {
   }
 }
 
-void UcxWorker::Run() {
+UcxWorker::Next UcxWorker::Round() {
+  bool worked = mailbox_->Run();
+  mailbox_->RunSoon();
+  if (ucp_worker_progress(worker_) > 0) worked = true;
+  mailbox_->RunSoon();
+  const UcxTime now = std::chrono::steady_clock::now();
+  if (std::exchange(mailbox_->received, false)) received_at_ = now;
+  if (worked && now - received_at_ < kReceiving) worked_at_ = now;
+  if (std::exchange(mailbox_->closes, false) || now >= next_tick_ || stop_ || !closing_.empty()) {
+    Tick(now);
+    next_tick_ = now + kTick;
+  }
+  if (stop_ && !stopping_) {
+    stopping_ = true;
+    if (listener_ != nullptr) ucp_listener_destroy(std::exchange(listener_, nullptr));
+    for (const auto& [endpoint, connection] : connections_) connection.peer->CloseNow();
+    return Next::kGoOn;
+  }
+  if (stopping_ && connections_.empty() && closing_.empty()) return Next::kEnd;
+  if (worked || !mailbox_->soon.empty()) return Next::kGoOn;
+  if (now - worked_at_ < kLinger) return Next::kYield;
+  return ucp_worker_arm(worker_) == UCS_OK && mailbox_->Rest() ? Next::kSleep : Next::kGoOn;
+}
+
+void UcxWorker::Sleep(int timeout_ms) {
   epoll_event events[kEventsMax];
-  UcxTime next_tick{};
-  bool stopping = false;
-  UcxTime worked_at{};
-  UcxTime received_at{};
-  while (true) {
-    bool worked = mailbox_->Run();
-    mailbox_->RunSoon();
-    if (ucp_worker_progress(worker_) > 0) worked = true;
-    mailbox_->RunSoon();
-    const UcxTime now = std::chrono::steady_clock::now();
-    if (std::exchange(mailbox_->received, false)) received_at = now;
-    if (worked && now - received_at < kReceiving) worked_at = now;
-    if (std::exchange(mailbox_->closes, false) || now >= next_tick || stop_ || !closing_.empty()) {
-      Tick(now);
-      next_tick = now + kTick;
-    }
-    if (stop_ && !stopping) {
-      stopping = true;
-      if (listener_ != nullptr) ucp_listener_destroy(std::exchange(listener_, nullptr));
-      for (const auto& [endpoint, connection] : connections_) connection.peer->CloseNow();
-      continue;
-    }
-    if (stopping && connections_.empty() && closing_.empty()) break;
-    if (worked || !mailbox_->soon.empty()) continue;
-    if (now - worked_at < kLinger) {
+  ::epoll_wait(epoll_, events, kEventsMax, timeout_ms);
+}
+
+void UcxWorker::Run() {
+  std::unique_lock turn(turn_);
+  mailbox_->Wake();
+  for (Next next; (next = Round()) != Next::kEnd;) {
+    if (next == Next::kYield)
       ::sched_yield();  // what it waits for may have to be done on this core
-      continue;
-    }
-    if (ucp_worker_arm(worker_) != UCS_OK) continue;
-    ::epoll_wait(epoll_, events, kEventsMax, SleepMs());
+    const int sleep_ms = SleepMs();
+    if (next != Next::kSleep && !lent_.load()) continue;
+    turn.unlock();
+    if (next == Next::kSleep) Sleep(sleep_ms);
+    AwaitTurn();
+    turn.lock();
+    mailbox_->Wake();
   }
   mailbox_->Shut();
+}
+
+// Who has the turn may leave with nothing to be done soon, and take it again: so this looks once a tick, or when it is rung for.
+void UcxWorker::AwaitTurn() {
+  if (!lent_.load()) return;
+  mailbox_->Ring();  // what woke this thread may have been meant for the other
+  epoll_event events[kEventsMax];
+  do {
+    ::epoll_wait(parked_, events, kEventsMax, static_cast<int>(kTick.count()));
+  } while (lent_.load());
+}
+
+UcxWorker::Turn::Turn(UcxWorker& worker) {
+  if (worker.lent_.exchange(true)) return;
+  worker_ = &worker;
+  worker.turn_.lock();
+  worker.mailbox_->Wake();
+}
+
+UcxWorker::Turn::~Turn() {
+  if (worker_ == nullptr) return;
+  UcxMailbox& mailbox = *worker_->mailbox_;
+  const bool posted = !mailbox.Rest() || !mailbox.soon.empty() || worker_->stop_;
+  const bool open = mailbox.open.load() > 0 || worker_->unheard_ > 0 || !worker_->closing_.empty();
+  worker_->turn_.unlock();
+  worker_->lent_.store(false);
+  if (posted || (open && !followed_)) mailbox.Ring();
+}
+
+void UcxWorker::Turn::Step() {
+  for (int i = 0; i < kStepRounds && worker_->Round() == Next::kGoOn; ++i) continue;
+  worker_->mailbox_->Wake();
+}
+
+bool UcxWorker::Turn::Until(UcxTime until, const std::function<bool()>& done) {
+  while (true) {
+    const Next next = worker_->Round();
+    if (done()) return true;
+    const auto left = until - std::chrono::steady_clock::now();
+    if (left <= left.zero() || next == Next::kEnd) return false;
+    if (next == Next::kYield) ::sched_yield();
+    if (next != Next::kSleep) continue;
+    const auto left_ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+    const int sleep_ms = worker_->SleepMs();
+    worker_->Sleep(static_cast<int>(sleep_ms < 0 ? std::min<int64_t>(left_ms, kDriverSleepMsMax)
+                                                 : std::min<int64_t>(left_ms, sleep_ms)));
+    worker_->mailbox_->Wake();
+  }
 }
 
 int UcxWorker::SleepMs() const {

@@ -2,7 +2,7 @@
 // makes them. Both ends are this class, so that server and client share what is hard about UCX.
 //
 // The thread sleeps in epoll on UCX's event descriptor and the mailbox; while transfers with deadlines run it
-// also wakes up every kTick. UCX is used by this thread alone.
+// also wakes up every kTick. UCX is used by this thread alone, or by one that waits for a transfer and has taken its turn.
 //
 // Connections are made through UCX's listener. UCX aborts the process on malformed bytes at any of its
 // ports (FORMAT.md, Downsides): listen only where everybody who can connect is trusted that far.
@@ -15,9 +15,11 @@
 
 #include <ucp/api/ucp.h>
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -65,6 +67,27 @@ class UcxWorker {
   // Whether its thread asks, which must not destroy it.
   bool IsThisThread() const { return thread_.get_id() == std::this_thread::get_id(); }
 
+  // The right to run the worker on the calling thread: what is sent, received and called back is then spared the way through
+  // another thread and back. One has it at a time. Its holder must keep the worker alive and not wait for it otherwise.
+  class Turn {
+   public:
+    explicit Turn(UcxWorker& worker);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    bool taken() const { return worker_ != nullptr; }  // else another thread has it
+    // Does what is there to be done, for a few messages at most; does not wait.
+    void Step();
+    // Until `done` is true, or the time has come: which of the two.
+    bool Until(UcxTime until, const std::function<bool()>& done);
+    // Somebody will take the next turn at once: the worker's own thread need not wake up for what is open.
+    void LeaveToNext() { followed_ = true; }
+
+   private:
+    UcxWorker* worker_ = nullptr;
+    bool followed_ = false;
+  };
+
   // HOST:PORT of the listener.
   const std::string& address() const { return address_; }
 
@@ -90,6 +113,12 @@ class UcxWorker {
   absl::Status Listen();
   void SetHandlers();
   void Run();
+  // What comes next for who has done one round of the work.
+  enum class Next { kGoOn, kYield, kSleep, kEnd };
+  Next Round();
+  // Sleeps, at most so long; the turn is not held by the worker's own thread then.
+  void Sleep(int timeout_ms);
+  void AwaitTurn();
   // Milliseconds that the thread may sleep.
   int SleepMs() const;
   absl::StatusOr<std::shared_ptr<UcxPeer>> OpenPeer(ucp_ep_params_t params);
@@ -113,7 +142,15 @@ class UcxWorker {
   ucp_worker_h worker_ = nullptr;
   ucp_listener_h listener_ = nullptr;
   int epoll_ = -1;
-  // Confined to the thread.
+  int parked_ =
+      -1;  // what the worker's thread sleeps in while another one has the turn: the mailbox alone
+  std::atomic<bool> lent_{false};  // another thread has the turn, or waits for it
+  std::mutex turn_;
+  // Of who has the turn.
+  UcxTime next_tick_{};
+  UcxTime worked_at_{};
+  UcxTime received_at_{};
+  bool stopping_ = false;
   std::map<ucp_ep_h, Connection> connections_;
   std::vector<Connection> closing_;  // endpoints that UCX is destroying
   size_t unheard_ = 0;               // connections that have not been greeted

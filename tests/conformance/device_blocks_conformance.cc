@@ -202,14 +202,20 @@ class DeviceBlocks : public ::testing::TestWithParam<Case> {
   std::unique_ptr<Client> client_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Planes, DeviceBlocks,
-                         ::testing::Values(Case{"FakeInline", PlaneChoice::kInline, false},
-                                           Case{"FakeShm", PlaneChoice::kShm, false},
-                                           Case{"FakeUcx", PlaneChoice::kUcx, false},
-                                           Case{"CudaInline", PlaneChoice::kInline, true},
-                                           Case{"CudaShm", PlaneChoice::kShm, true},
-                                           Case{"CudaUcx", PlaneChoice::kUcx, true}),
-                         [](const auto& test) { return test.param.name; });
+const Case kFakes[] = {{"FakeInline", PlaneChoice::kInline, false},
+                       {"FakeShm", PlaneChoice::kShm, false},
+                       {"FakeUcx", PlaneChoice::kUcx, false}};
+const Case kCuda[] = {{"CudaInline", PlaneChoice::kInline, true},
+                      {"CudaShm", PlaneChoice::kShm, true},
+                      {"CudaUcx", PlaneChoice::kUcx, true}};
+std::string NameOf(const ::testing::TestParamInfo<Case>& test) { return test.param.name; }
+
+INSTANTIATE_TEST_SUITE_P(Fakes, DeviceBlocks, ::testing::ValuesIn(kFakes), NameOf);
+INSTANTIATE_TEST_SUITE_P(Devices, DeviceBlocks, ::testing::ValuesIn(kCuda), NameOf);
+
+// What the fake's switches are for.
+class FakeDeviceBlocks : public DeviceBlocks {};
+INSTANTIATE_TEST_SUITE_P(Fakes, FakeDeviceBlocks, ::testing::ValuesIn(kFakes), NameOf);
 
 TEST_P(DeviceBlocks, RawBlocksComeAndGo) {
   // Also of lengths that leave gaps between streams.
@@ -239,8 +245,7 @@ TEST_P(DeviceBlocks, EveryPresetIsExpandedThere) {
   }
 }
 
-TEST_P(DeviceBlocks, WhatTheDeviceCanNotExpandIsExpandedHere) {
-  if (fake_ == nullptr) GTEST_SKIP() << "the fake's switch";
+TEST_P(FakeDeviceBlocks, WhatTheDeviceCanNotExpandIsExpandedHere) {
   fake_->fits_nothing() = true;
   const Space space = AttentionSpace(AxisOrder::kNhd, 64);
   PutAll(space, GaussianChain(space, 1, 3), "fp8");
@@ -444,8 +449,7 @@ TEST_P(DeviceBlocks, ACallLargerThanTheWindowStaysOnIt) {
   EXPECT_EQ(client_->plane().window_used_bytes, 0u);
 }
 
-TEST_P(DeviceBlocks, FaultsOfADeviceAreTypedErrors) {
-  if (fake_ == nullptr) GTEST_SKIP() << "the fake's switches";
+TEST_P(FakeDeviceBlocks, FaultsOfADeviceAreTypedErrors) {
   const Space space = AttentionSpace(AxisOrder::kNhd, 64);
   const Memory memory(*this, testing::RawBytesOf(space));
   std::vector<PutBlock> blocks = GaussianChain(space, 1, 1);
@@ -486,8 +490,7 @@ TEST_P(DeviceBlocks, FaultsOfADeviceAreTypedErrors) {
   ExpectSame(space, 1, 1, "after all");
 }
 
-TEST_P(DeviceBlocks, TheWindowIsPinnedWhileItLives) {
-  if (fake_ == nullptr) GTEST_SKIP() << "the fake counts";
+TEST_P(FakeDeviceBlocks, TheWindowIsPinnedWhileItLives) {
   EXPECT_EQ(fake_->pinned_bytes(), client_->plane().window_bytes);
   client_.reset();
   EXPECT_EQ(fake_->pinned_bytes(), 0u);

@@ -5,7 +5,7 @@
 #   tests/gpu.sh [--blocks N] [--sanitize] [--server] [--pack FILE] [--log FOLDER]
 #
 #   --blocks N    random blocks of each codec to compare with the scalar reference (default 10000)
-#   --sanitize    the checks once more, on few blocks, under compute-sanitizer's memcheck and racecheck
+#   --sanitize    the checks once more, on few blocks, under compute-sanitizer's memcheck and racecheck; with --server the client's, too
 #   --server      the server and the client, too: the HBM tier's arena, the store's moves and reads over it, encoding on ingest, gets into
 #                 device memory and puts from it, a trace replayed through server and HBM with every byte compared, and the server killed
 #                 again and again; needs the packages of deploy/packages.txt, or --pack
@@ -186,6 +186,8 @@ device_planes() {
     check store_hbm on_device "$server_bin"/store_hbm_test
     check server_codec on_device "$server_bin"/server_codec_test
     check device_blocks on_device "$server_bin"/device_blocks_conformance
+    [[ -z $sanitize ]] || check device_blocks_memcheck compute-sanitizer --tool memcheck --error-exitcode 1 \
+      "$server_bin/device_blocks_conformance" --gtest_filter='*/CudaShm'
     if ((skipped == 0)); then  # there is a device
       check device_planes device_planes
       check replay replay_on_device

@@ -145,23 +145,37 @@ replay_on_device() {
   return "$rc"
 }
 
-# Blocks between every plane's window and the device's memory, beside copies alone of the same blocks.
+# device_bench NAME PLANE FLAGS...: one measurement, a line.
+device_bench() {
+  local rc=0
+  "$server_bin/larder" --address "${address% *}" --plane "$2" --window-bytes 512MiB --window-touch bench --batch 8 --seconds 1 "${@:3}" \
+    >"$logs/device_bench.log" 2>&1 || rc=$?
+  awk -v of="$1" '/throughput/ { speed = $2 " " $3 } /copies alone/ { alone = ", copies alone " $3 " " $4 } END { print of ": " speed alone }' \
+    "$logs/device_bench.log"
+  ((rc == 0)) || cat "$logs/device_bench.log"
+  return "$rc"
+}
+
+# Blocks between every plane's window and the device's memory, beside copies alone of the same blocks; and those of a model, encoded,
+# into host memory and into the device's.
 device_planes() {
   local work pid rc=0 plane op
   work=$(mktemp -d)
-  "$server_bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 1GiB --codec raw --ucx-listen 127.0.0.1:0 \
-    --log-level warn >"$work/ready" 2>"$work/log" &
+  "$server_bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 2GiB --codec raw --codec-fidelity-min compact \
+    --ucx-listen 127.0.0.1:0 --log-level warn >"$work/ready" 2>"$work/log" &
   pid=$!
   if await_server "$pid" "$work/ready"; then
     for plane in inline shm ucx; do
       for op in get put; do
         for size in 1MiB 4MiB; do
-          "$server_bin/larder" --address "${address% *}" --plane "$plane" --window-bytes 512MiB --window-touch bench --op "$op" \
-            --block-bytes "$size" --blocks 96 --batch 8 --seconds 1 --device 0 >"$work/bench" 2>&1 || rc=1
-          awk -v of="device memory: $plane $op $size" '/throughput/ { speed = $2 " " $3 } /copies alone/ { alone = $3 " " $4 }
-            END { print of ": " speed ", copies alone " alone }' "$work/bench"
-          [[ $rc == 0 ]] || cat "$work/bench"
+          device_bench "device memory: $plane $op $size" "$plane" --op "$op" --block-bytes "$size" --blocks 96 --device 0 || rc=1
         done
+      done
+    done
+    for codec in raw fp8 balanced compact; do
+      for target in "" "--device 0"; do
+        device_bench "device memory: get of llama-3-8b's blocks, $codec, over shm, ${target:-host memory}" shm --op get --model llama-3-8b \
+          --codec "$codec" --blocks 48 $target || rc=1
       done
     done
   else

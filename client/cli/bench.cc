@@ -20,7 +20,6 @@ using Steady = std::chrono::steady_clock;
 
 constexpr std::align_val_t kPayloadAlignment{4096};
 constexpr auto kDeviceTime = std::chrono::milliseconds(500);
-constexpr uint32_t kBlockTokens = 16;  // of the manifest that `larder bench` registers
 
 double ProcessCpuSeconds() {
   rusage usage{};
@@ -36,7 +35,7 @@ Manifest BenchManifest(uint64_t block_bytes) {
   manifest.model = "larder/bench";
   manifest.weights_digest = "larder-bench";
   manifest.dtype = Dtype::kUint8;
-  manifest.block_tokens = kBlockTokens;
+  manifest.block_tokens = BenchOptions().block_tokens;
   manifest.hash_scheme.name = std::string(HashSchemeName(HashSchemeKind::kNative));
   manifest.groups.push_back({.name = "state",
                              .kind = GroupKind::kState,
@@ -105,7 +104,7 @@ std::vector<PutBlock> Bench::PutsOf(size_t chain, const std::vector<PrefixHash>&
     PutBlock block;
     block.hash = hashes[i];
     if (i > 0) block.parent = hashes[i - 1];
-    block.token_begin = i * kBlockTokens;
+    block.token_begin = uint64_t{i} * options_.block_tokens;
     block.raw = std::shared_ptr<const std::byte>(payload_, Payload(chain, i).data());
     block.raw_bytes = options_.block_bytes;
     puts.push_back(std::move(block));
@@ -156,21 +155,29 @@ absl::StatusOr<double> Bench::MeasureDevice(std::span<std::byte> host) const {
   return static_cast<double>(bytes) / std::chrono::duration<double>(Steady::now() - begin).count();
 }
 
+void Bench::FillBlock(uint64_t number, std::span<std::byte> block) const {
+  if (options_.content != nullptr) {
+    return options_.content->Fill(options_.nonce + number,
+                                  number % options_.batch * options_.block_tokens, block);
+  }
+  Random random(options_.nonce + number);
+  for (uint64_t at = 0; at < block.size(); at += sizeof(uint64_t)) {
+    const uint64_t value = random.Next();
+    std::memcpy(block.data() + at, &value, std::min<uint64_t>(sizeof(value), block.size() - at));
+  }
+}
+
 absl::Status Bench::Prepare(Progress* progress) {
-  Random random(options_.nonce);
   std::vector<std::byte> block(options_.block_bytes);
   for (uint64_t number = 0; number < options_.blocks; ++number) {
-    for (uint64_t at = 0; at < block.size(); at += sizeof(uint64_t)) {
-      const uint64_t value = random.Next();
-      std::memcpy(block.data() + at, &value, std::min<uint64_t>(sizeof(value), block.size() - at));
-    }
+    FillBlock(number, block);
     absl::Status status = Write(number * block.size(), block);
     if (!status.ok()) return status;
   }
   if (options_.op == BenchOp::kPut) return absl::OkStatus();
 
   for (size_t chain = 0; chain < chains(); ++chain) {
-    const auto results = store_.Put(PutsOf(chain, ChainOf(chain)), {options_.call, ""});
+    const auto results = store_.Put(PutsOf(chain, ChainOf(chain)), {options_.call, options_.codec});
     if (!results.ok()) return results.status();
     if (progress != nullptr) progress->Add(options_.batch);
   }
@@ -252,7 +259,7 @@ absl::Status Bench::Operate(uint64_t key, size_t slot, BenchResult& result) cons
     if (!results.ok()) return results.status();
     for (const GetResult& got : *results) done += got.hit && got.raw_bytes == options_.block_bytes;
   } else {
-    const auto results = store_.Put(PutsOf(slot, hashes), {options_.call, ""});
+    const auto results = store_.Put(PutsOf(slot, hashes), {options_.call, options_.codec});
     if (!results.ok()) return results.status();
     for (const PutResult& put : *results) done += put.outcome == PutOutcome::kStored;
   }

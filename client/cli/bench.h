@@ -25,6 +25,7 @@
 #include "client/cli/block_store.h"
 #include "client/cli/latency_histogram.h"
 #include "client/cli/progress.h"
+#include "client/cli/synthetic_kv.h"
 #include "client/device_memory.h"
 #include "proto/contract/manifest.h"
 
@@ -42,6 +43,10 @@ struct BenchOptions {
   uint64_t nonce = 0;  // makes the keys of one run differ from those of every other
   CallOptions call;
   bool view = false;  // gets leave blocks where they landed
+  uint32_t block_tokens = 16;
+  std::string codec;  // of puts; empty: the server's choice
+  // What blocks hold; null: random bytes. Of block_bytes; outlives the bench.
+  const SyntheticKv* content = nullptr;
   // The payload's memory, blocks * block_bytes, 64-byte aligned; null: ordinary memory, or the device's.
   std::shared_ptr<std::byte> payload;
   std::shared_ptr<DeviceMemory> device;
@@ -59,7 +64,7 @@ struct BenchResult {
   LatencyHistogram latency;  // per operation
 };
 
-// One state snapshot of block_bytes per block: bytes without a shape.
+// One state snapshot of block_bytes per block of BenchOptions' tokens: bytes without a shape.
 Manifest BenchManifest(uint64_t block_bytes);
 
 class Bench {
@@ -87,6 +92,7 @@ class Bench {
   // Hashes of the chain `number`; the working set is chains 0 to chains() - 1.
   std::vector<PrefixHash> ChainOf(uint64_t number) const;
   std::span<std::byte> Payload(size_t chain, size_t index) const;
+  void FillBlock(uint64_t number, std::span<std::byte> block) const;
   // Writes `bytes` at this offset of the payload, wherever it is.
   absl::Status Write(uint64_t at, std::span<const std::byte> bytes) const;
   absl::Status AwaitDevice(DeviceWork& work) const;

@@ -9,6 +9,7 @@
 #include "client/cli/command.h"
 #include "client/cli/exit_code.h"
 #include "client/cli/json_file.h"
+#include "client/cli/models.h"
 #include "client/cli/progress.h"
 #include "client/cli/quantity.h"
 #include "client/cli/small_bench.h"
@@ -30,6 +31,8 @@ struct BenchCommandOptions {
   BenchOptions bench;
   bool from_window = false;
   std::optional<int> device;
+  std::string model;
+  uint32_t block_tokens = 128;
   std::string op;
   std::string json;
 };
@@ -39,6 +42,7 @@ struct Measured {
   PlaneStatus plane;
   double server_cpu_seconds = 0;
   double device_bytes_per_second = 0;  // of copies alone
+  uint64_t block_bytes = 0;
 };
 
 nlohmann::ordered_json PerGb(double seconds, uint64_t bytes) {
@@ -57,7 +61,9 @@ nlohmann::ordered_json ResultJson(const BenchCommandOptions& options, const Meas
       {"plane", PlaneName(measured.plane.plane)},
       {"plane_reason", measured.plane.reason},
       {"inline_calls", measured.plane.inline_calls},
-      {"block_bytes", options.bench.block_bytes},
+      {"model", options.model},
+      {"codec", options.bench.codec},
+      {"block_bytes", measured.block_bytes},
       {"blocks", options.bench.blocks},
       {"batch", options.bench.batch},
       {"concurrency", options.bench.concurrency},
@@ -136,9 +142,23 @@ absl::StatusOr<Measured> PrepareAndMeasure(Session session, const BenchCommandOp
   if (!client.ok()) return client.status();
   auto admin = session.ConnectAdmin();
   if (!admin.ok()) return admin.status();
-  const auto spaces = (*client)->Register(ManifestToWire(BenchManifest(options.block_bytes)),
-                                          "default", session.Call());
+  Manifest manifest = BenchManifest(options.block_bytes);
+  std::optional<SyntheticKv> kv;
+  if (!of.model.empty()) {
+    const auto preset = FindModelPreset(of.model);
+    if (!preset.ok()) return preset.status();
+    manifest = ManifestOf(*preset, of.block_tokens);
+  }
+  const auto spaces = (*client)->Register(ManifestToWire(manifest), "default", session.Call());
   if (!spaces.ok()) return spaces.status();
+  if (!of.model.empty()) {
+    auto made = SyntheticKv::Create(spaces->front().shape, manifest.rope, options.nonce);
+    if (!made.ok()) return made.status();
+    kv = *std::move(made);
+    options.content = &*kv;
+    options.block_bytes = kv->block_bytes();
+    options.block_tokens = of.block_tokens;
+  }
   ClientBlockStore store(**client, spaces->front());
   if (of.from_window)
     options.payload = (*client)->AllocateBlock(options.blocks * options.block_bytes);
@@ -150,7 +170,10 @@ absl::StatusOr<Measured> PrepareAndMeasure(Session session, const BenchCommandOp
     if (!prepared.ok()) return prepared;
   }
   auto measured = Measure(session, **admin, *bench);
-  if (measured.ok()) measured->plane = (*client)->plane();
+  if (measured.ok()) {
+    measured->plane = (*client)->plane();
+    measured->block_bytes = options.block_bytes;
+  }
   if (measured.ok() && options.device != nullptr) {
     const uint64_t bytes = options.batch * options.block_bytes;
     const auto host = (*client)->AllocateBlock(bytes);
@@ -223,7 +246,8 @@ void AddBench(CLI::App& app, Session& session) {
       app, session, "bench", "Measure put, get or lookup of opaque blocks over one connection",
       "  larder bench --op get --block-bytes 4MiB --blocks 64 --seconds 10\n"
       "  larder bench --op get --plane shm --batch 8 --view\n"
-      "  larder bench --op get --plane shm --batch 8 --device 0\n"
+      "  larder bench --op get --plane shm --batch 8 --device 0 --model llama-3-8b --codec "
+      "balanced\n"
       "  larder bench --op put --block-bytes 64KiB --blocks 4096 --batch 16 --concurrency 4\n"
       "  larder bench --op lookup --block-bytes 1KiB --blocks 3000 --batch 3000 --json -\n"
       "One operation is one call on a chain of --batch blocks. --blocks times --block-bytes is "
@@ -238,9 +262,21 @@ void AddBench(CLI::App& app, Session& session) {
                         "put, get, lookup; or small: one block at a time beside an empty call")
             ->required()
             ->check(CLI::IsMember(kOps) | CLI::IsMember({kSmallOp}));
-        command.add_option("--block-bytes", bench.block_bytes, "Raw bytes of a block; KiB, MiB")
+        auto* const block_bytes =
+            command
+                .add_option("--block-bytes", bench.block_bytes, "Raw bytes of a block; KiB, MiB")
+                ->capture_default_str()
+                ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+        command
+            .add_option(
+                "--model", options.model,
+                "Blocks of this model's shape, with bytes like KV (a wrong name lists them)")
+            ->excludes(block_bytes);
+        command.add_option("--block-tokens", options.block_tokens, "Tokens of such a block")
             ->capture_default_str()
-            ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false));
+            ->check(CLI::Range(1u, 2048u));
+        command.add_option("--codec", bench.codec,
+                           "How the server stores the blocks: a plan of 'larder codec list'");
         command.add_option("--blocks", bench.blocks, "Blocks of the working set")
             ->capture_default_str();
         command.add_option("--batch", bench.batch, "Blocks per operation")->capture_default_str();

@@ -22,6 +22,7 @@ namespace {
 
 // Blocks of one request: 48 bytes each, well under gRPC's 4 MiB.
 constexpr size_t kBatchBlocksMax = 16'384;
+
 }  // namespace
 
 void WindowGet::NextBatch() {

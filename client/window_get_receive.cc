@@ -39,10 +39,13 @@ void WindowGet::WaitFor() {
   Conclude(!enough);
 }
 
-// Until every block is whole, or the answer says which will not come. Whether every block is whole.
+// Until every block is whole (of a prefix, whose answer has its lease: until that), or the answer says which will not come. Whether
+// every block is whole.
 bool WindowGet::SeeReceived() {
   const size_t blocks = blocks_.size();
-  const auto seen = [&] { return batch_->answered.load() || batch_->whole == blocks; };
+  const auto seen = [&] {
+    return batch_->answered.load() || (batch_->whole == blocks && !work_->prefix);
+  };
   if (const auto turn = over_link_ ? open_.window->TakeTurn() : nullptr) {
     turn->Until(SteadyOf(deadline_), [&] {
       std::lock_guard lock(batch_->mutex);

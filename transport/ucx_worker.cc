@@ -243,8 +243,8 @@ void UcxWorker::Run() {
   std::unique_lock turn(turn_);
   mailbox_->Wake();
   for (Next next; (next = Round()) != Next::kEnd;) {
-    if (next == Next::kYield)
-      ::sched_yield();  // what it waits for may have to be done on this core
+    // What it waits for may have to be done on this core.
+    if (next == Next::kYield) ::sched_yield();
     const int sleep_ms = SleepMs();
     if (next != Next::kSleep && !lent_.load()) continue;
     turn.unlock();
@@ -276,10 +276,11 @@ UcxWorker::Turn::Turn(UcxWorker& worker) {
 UcxWorker::Turn::~Turn() {
   if (worker_ == nullptr) return;
   UcxMailbox& mailbox = *worker_->mailbox_;
+  // First: who is refused the turn before this is seen by what follows, and who posts after that wakes the worker's thread.
+  worker_->lent_.store(false);
   const bool posted = !mailbox.Rest() || !mailbox.soon.empty() || worker_->stop_;
   const bool open = mailbox.open.load() > 0 || worker_->unheard_ > 0 || !worker_->closing_.empty();
   worker_->turn_.unlock();
-  worker_->lent_.store(false);
   if (posted || (open && !followed_)) mailbox.Ring();
 }
 

@@ -142,8 +142,8 @@ class UcxWorker {
   ucp_worker_h worker_ = nullptr;
   ucp_listener_h listener_ = nullptr;
   int epoll_ = -1;
-  int parked_ =
-      -1;  // what the worker's thread sleeps in while another one has the turn: the mailbox alone
+  // What the worker's thread sleeps in while another one has the turn: the mailbox alone.
+  int parked_ = -1;
   std::atomic<bool> lent_{false};  // another thread has the turn, or waits for it
   std::mutex turn_;
   // Of who has the turn.

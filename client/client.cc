@@ -59,7 +59,12 @@ RopeParams RopeOf(const Rope& rope) {
 
 Client::Client(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Client::~Client() { impl_->channel()->Close(); }
+Client::~Client() {
+  DeviceCalls& device = impl_->channel()->device_calls();
+  device.BeginClose();
+  impl_->channel()->Close();
+  device.Close();
+}
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options,
                                                         const CallOptions& call) {
@@ -197,15 +202,16 @@ void Client::GetAsync(const Space& space, std::span<const GetBlock> blocks,
   }
   auto work = impl_->BeginGet(space, blocks, options);
   const SystemTime deadline = DeadlineOf(options);
-  impl_->RunGet(work, deadline,
-                [impl = impl_, work, deadline, done = std::move(done)](absl::Status status) {
-                  status = impl->EndGet(*work, std::move(status), deadline);
-                  if (status.ok()) {
-                    done(std::move(work->results));
-                  } else {
-                    done(std::move(status));
-                  }
-                });
+  const auto end = [work, done = std::move(done)](absl::Status status) {
+    if (status.ok()) {
+      done(std::move(work->results));
+    } else {
+      done(std::move(status));
+    }
+  };
+  if (work->device == nullptr) return impl_->RunGet(work, deadline, end);
+  impl_->channel()->device_calls().Run(
+      [impl = impl_, work, deadline, end] { end(impl->GetNow(work, deadline)); });
 }
 
 absl::StatusOr<bool> Client::Release(std::string_view lease_id, const CallOptions& call) {

@@ -27,10 +27,11 @@ class Client::Impl : public std::enable_shared_from_this<Impl> {
   // One attempt over the plane of the moment.
   void StartGet(std::shared_ptr<GetWork> work, SystemTime deadline, Channel::Report report);
   void StartPut(std::shared_ptr<PutWork> work, SystemTime deadline, Channel::Report report);
-  // What an attempt works on, and what is left to do on a device when the call has ended with `status`.
+  // What an attempt works on.
   std::shared_ptr<GetWork> BeginGet(const Space& space, std::span<const GetBlock> blocks,
                                     const GetOptions& options);
-  absl::Status EndGet(GetWork& work, absl::Status status, SystemTime deadline);
+  // A get from beginning to end, with what it leaves to do on a device; waits for it and does its work on this thread.
+  absl::Status GetNow(const std::shared_ptr<GetWork>& work, SystemTime deadline);
   // The blocks are on the host then.
   absl::StatusOr<std::shared_ptr<PutWork>> BeginPut(const Space& space,
                                                     std::span<const PutBlock> blocks,

@@ -74,12 +74,6 @@ std::shared_ptr<GetWork> Client::Impl::BeginGet(const Space& space,
   return work;
 }
 
-absl::Status Client::Impl::EndGet(GetWork& work, absl::Status status, SystemTime deadline) {
-  if (work.device == nullptr) return status;
-  absl::Status ended = work.device->End(work.results, work.options, deadline);
-  return status.ok() ? ended : status;
-}
-
 absl::StatusOr<std::shared_ptr<PutWork>> Client::Impl::BeginPut(const Space& space,
                                                                 std::span<const PutBlock> blocks,
                                                                 const PutOptions& options,
@@ -138,16 +132,21 @@ absl::Status RunWaiting(const std::shared_ptr<Work>& work, Run run) {
 
 }  // namespace
 
+absl::Status Client::Impl::GetNow(const std::shared_ptr<GetWork>& work, SystemTime deadline) {
+  const absl::Status status =
+      RunWaiting(work, [&](Channel::Report done) { RunGet(work, deadline, std::move(done)); });
+  if (work->device == nullptr) return status;
+  absl::Status ended = work->device->End(work->results, work->options, deadline);
+  return status.ok() ? ended : status;
+}
+
 absl::StatusOr<std::vector<GetResult>> Client::Get(const Space& space,
                                                    std::span<const GetBlock> blocks,
                                                    const GetOptions& options) {
   if (absl::Status status = CheckGet(space, blocks, impl_->channel()->device_calls()); !status.ok())
     return status;
   const auto work = impl_->BeginGet(space, blocks, options);
-  const SystemTime deadline = DeadlineOf(options);
-  const absl::Status got = RunWaiting(
-      work, [&](Channel::Report done) { impl_->RunGet(work, deadline, std::move(done)); });
-  if (absl::Status status = impl_->EndGet(*work, got, deadline); !status.ok()) return status;
+  if (absl::Status status = impl_->GetNow(work, DeadlineOf(options)); !status.ok()) return status;
   return std::move(work->results);
 }
 
@@ -174,10 +173,7 @@ absl::StatusOr<PrefixResult> Client::GetPrefix(const Space& space, std::span<con
   const auto work = impl_->BeginGet(space, blocks, options);
   work->prefix = true;
   work->lease_ttl = options.lease_ttl;
-  const SystemTime deadline = DeadlineOf(options);
-  const absl::Status got = RunWaiting(
-      work, [&](Channel::Report done) { impl_->RunGet(work, deadline, std::move(done)); });
-  if (absl::Status status = impl_->EndGet(*work, got, deadline); !status.ok()) return status;
+  if (absl::Status status = impl_->GetNow(work, DeadlineOf(options)); !status.ok()) return status;
   PrefixResult result;
   result.lease_id = work->lease_id;
   if (work->prefix_without_room) {

@@ -20,8 +20,12 @@ namespace {
 // Lanes that wait for the next call, and what of a lane's memory waits with it: a stored block of 64 MiB, and small tables.
 constexpr size_t kIdleLanesMax = 4;
 constexpr uint64_t kKeptDeviceBytes = uint64_t{96} << 20;
-constexpr uint64_t kKeptPinnedBytes = uint64_t{8} << 20;
+constexpr uint64_t kKeptPinnedBytes = uint64_t{16} << 20;
 constexpr uint64_t kPinnedChunkBytes = uint64_t{1} << 20;
+// Of a lane: what crosses from memory that is not pinned while the device does not follow.
+constexpr uint64_t kPinnedBytesMax = uint64_t{256} << 20;
+// So much of it is looked at for what the device has passed.
+constexpr uint64_t kRecycleBytes = uint64_t{8} << 20;
 
 bool Did(cudaError_t error) {
   if (error == cudaSuccess) return true;
@@ -58,13 +62,10 @@ class StreamBuffer {
 // Pinned host memory that is taken piece by piece, and given back all at once.
 class PinnedPieces {
  public:
-  void Free() {
-    for (const Chunk& chunk : chunks_) cudaFreeHost(chunk.memory);
-    chunks_.clear();
-  }
   // 64-byte aligned; null when there is none.
   std::byte* Take(uint64_t bytes) {
     bytes = (bytes + 63) / 64 * 64;
+    taken_ += bytes;
     for (; current_ < chunks_.size(); ++current_) {
       Chunk& chunk = chunks_[current_];
       if (chunk.bytes - chunk.used < bytes) continue;
@@ -73,21 +74,24 @@ class PinnedPieces {
     }
     void* memory = nullptr;
     const uint64_t size = std::max(bytes, kPinnedChunkBytes);
-    if (!Did(cudaMallocHost(&memory, size))) return nullptr;
+    if (held_ + size > kPinnedBytesMax || !Did(cudaMallocHost(&memory, size))) return nullptr;
+    held_ += size;
     chunks_.push_back({static_cast<std::byte*>(memory), size, bytes});
     return chunks_.back().memory;
   }
+  uint64_t taken() const { return taken_; }
   void GiveAllBack() {
-    uint64_t kept = 0;
-    std::erase_if(chunks_, [&kept](Chunk& chunk) {
-      chunk.used = 0;
-      if (kept + chunk.bytes <= kKeptPinnedBytes) {
-        kept += chunk.bytes;
-        return false;
-      }
-      cudaFreeHost(chunk.memory);
-      return true;
-    });
+    for (Chunk& chunk : chunks_) chunk.used = 0;
+    current_ = 0;
+    taken_ = 0;
+  }
+  // Frees what is beyond; nothing is taken.
+  void Trim(uint64_t kept_bytes) {
+    while (held_ > kept_bytes) {
+      held_ -= chunks_.back().bytes;
+      cudaFreeHost(chunks_.back().memory);
+      chunks_.pop_back();
+    }
     current_ = 0;
   }
 
@@ -99,6 +103,8 @@ class PinnedPieces {
   };
   std::vector<Chunk> chunks_;
   size_t current_ = 0;
+  uint64_t taken_ = 0;
+  uint64_t held_ = 0;
 };
 
 // A stream, and memory for one stored block at a time. Confined to one thread at a time.
@@ -107,7 +113,7 @@ class CudaLane {
   explicit CudaLane(std::shared_ptr<CudaContext> context) : context_(std::move(context)) {}
   ~CudaLane() {
     const CudaContext::Scope scope(*context_);
-    pinned_.Free();
+    pinned_.Trim(0);
     if (stream_ == nullptr) return;
     for (StreamBuffer* buffer : {&payload_, &image_, &scratch_}) buffer->Free(stream_);
     cudaStreamDestroy(stream_);
@@ -122,35 +128,41 @@ class CudaLane {
   // Makes it ready for another call; nothing runs.
   bool Reset() {
     const CudaContext::Scope scope(*context_);
-    flags_.clear();
-    failed_ = false;
-    pinned_.GiveAllBack();
+    if (!scope.entered()) return false;
+    decoded_.clear();
+    pinned_.Trim(kKeptPinnedBytes);
     if (payload_.bytes() + image_.bytes() + scratch_.bytes() > kKeptDeviceBytes) {
       for (StreamBuffer* buffer : {&payload_, &image_, &scratch_}) buffer->Free(stream_);
       image_of_ = nullptr;
     }
-    return Did(cudaGetLastError());
+    return true;
   }
 
-  bool Copy(void* to, const void* from, uint64_t bytes, cudaMemcpyKind kind) {
+  bool CopyIn(void* device, std::span<const std::byte> host) {
     const CudaContext::Scope scope(*context_);
-    return Ok(cudaMemcpyAsync(to, from, bytes, kind, stream_));
+    if (!Enter(scope)) return false;
+    const std::byte* const from = Staged(host);
+    return from != nullptr && Copy(device, from, host.size(), cudaMemcpyHostToDevice);
+  }
+  bool CopyOut(std::span<std::byte> host, const void* device) {
+    const CudaContext::Scope scope(*context_);
+    return Enter(scope) && BringOut(host, device);
   }
 
   bool GatherOut(std::span<std::byte> host, const BlockRows& rows, const KvShape& shape) {
     const CudaContext::Scope scope(*context_);
-    if (failed_ || !payload_.Reserve(host.size(), stream_)) return false;
+    if (!Enter(scope) || !payload_.Reserve(host.size(), stream_)) return false;
     for (const RowCopy& copy : RowCopiesOf(shape, rows, RawRowsAt(shape, payload_.get()))) {
       if (!Ok(CopyRows(copy, stream_))) return false;
     }
-    return Copy(host.data(), payload_.get(), host.size(), cudaMemcpyDeviceToHost);
+    return BringOut(host, payload_.get());
   }
 
   DeviceWork::Decoding Decode(const FrameView& frame, std::span<const std::byte> payload,
                               std::shared_ptr<const DecodePlan> plan, const BlockRows& rows) {
     using Decoding = DeviceWork::Decoding;
     const CudaContext::Scope scope(*context_);
-    if (failed_) return Decoding::kFailed;
+    if (!Enter(scope)) return Decoding::kFailed;
     const FramePlan& frames = plan->plan;
     const uint64_t placed_bytes = frame.streams().size() * sizeof(PlacedStream);
     const uint64_t places_bytes = frames.decode_scratch_bytes(1);
@@ -172,11 +184,13 @@ class CudaLane {
     const BoundFrames bound = frames.BindDecode(memory);
     std::byte* const small = pinned_.Take(placed_bytes + flags_bytes);
     if (small == nullptr || !FramesHold(bound, /*encode=*/false)) return Decoding::kUnfit;
+    const std::byte* const staged = Staged(payload);
+    if (staged == nullptr) return Decoding::kUnfit;
     const std::vector<PlacedStream> placed = PlacedStreamsOf(frame, *plan);
     std::memcpy(small, placed.data(), placed_bytes);
     auto* const flags = reinterpret_cast<uint32_t*>(small + placed_bytes);
     const bool queued =
-        Copy(memory.payloads, payload.data(), payload.size(), cudaMemcpyHostToDevice) &&
+        Copy(memory.payloads, staged, payload.size(), cudaMemcpyHostToDevice) &&
         Copy(memory.placed, small, placed_bytes, cudaMemcpyHostToDevice) &&
         Ok(DecodeFrames(bound, stream_)) &&
         (!frames.packed() || Copy(flags, memory.refused, flags_bytes, cudaMemcpyDeviceToHost));
@@ -188,19 +202,74 @@ class CudaLane {
 
   DeviceWork::State Poll() {
     const CudaContext::Scope scope(*context_);
-    const cudaError_t error = cudaStreamQuery(stream_);
-    if (error == cudaErrorNotReady) return DeviceWork::State::kRuns;
-    return !failed_ && Ok(error) ? DeviceWork::State::kDone : DeviceWork::State::kFailed;
+    if (!scope.entered()) failed_ = true;
+    if (failed_) return Running() ? DeviceWork::State::kRuns : DeviceWork::State::kFailed;
+    if (Running()) return DeviceWork::State::kRuns;
+    if (failed_) return DeviceWork::State::kFailed;
+    Settle();
+    return DeviceWork::State::kDone;
   }
-  bool Decoded(size_t nth) const {
-    const auto& [flags, count] = flags_[nth];
-    return std::all_of(flags, flags + count, [](uint32_t refused) { return refused == 0; });
-  }
+  bool Decoded(size_t nth) const { return decoded_[nth] != 0; }
 
  private:
   bool Ok(cudaError_t error) {
     failed_ = !Did(error) || failed_;
     return !failed_;
+  }
+  // Before each operation. What another library left as this thread's last error is not ours: a launcher would report it.
+  bool Enter(const CudaContext::Scope& scope) {
+    failed_ = failed_ || !scope.entered();
+    if (failed_) return false;
+    cudaGetLastError();
+    if (pinned_.taken() > kRecycleBytes && !Running() && !failed_) Settle();
+    return !failed_;
+  }
+  bool Running() {
+    const cudaError_t error = cudaStreamQuery(stream_);
+    if (error == cudaErrorNotReady) {
+      cudaGetLastError();  // it is no error
+      return true;
+    }
+    Ok(error);
+    return false;
+  }
+  // The stream has passed all: what it brought goes where it belongs, and pinned pieces are free.
+  void Settle() {
+    for (const Landing& landing : landings_) {
+      std::memcpy(landing.host.data(), landing.piece, landing.host.size());
+    }
+    landings_.clear();
+    for (const Flags& flags : flags_) {
+      const uint32_t* const end = flags.words + flags.count;
+      decoded_.push_back(
+          std::all_of(flags.words, end, [](uint32_t refused) { return refused == 0; }));
+    }
+    flags_.clear();
+    pinned_.GiveAllBack();
+  }
+
+  bool Copy(void* to, const void* from, uint64_t bytes, cudaMemcpyKind kind) {
+    return Ok(cudaMemcpyAsync(to, from, bytes, kind, stream_));
+  }
+  static bool IsPinned(const void* host) {
+    cudaPointerAttributes attributes{};
+    return Did(cudaPointerGetAttributes(&attributes, host)) &&
+           attributes.type == cudaMemoryTypeHost;
+  }
+  // The bytes in pinned memory: from elsewhere a copy would wait for the device. Null when there is no room.
+  const std::byte* Staged(std::span<const std::byte> host) {
+    if (IsPinned(host.data())) return host.data();
+    std::byte* const piece = pinned_.Take(host.size());
+    if (piece != nullptr) std::memcpy(piece, host.data(), host.size());
+    return piece;
+  }
+  bool BringOut(std::span<std::byte> host, const void* device) {
+    if (IsPinned(host.data()))
+      return Copy(host.data(), device, host.size(), cudaMemcpyDeviceToHost);
+    std::byte* const piece = pinned_.Take(host.size());
+    if (piece == nullptr || !Copy(piece, device, host.size(), cudaMemcpyDeviceToHost)) return false;
+    landings_.push_back({host, piece});
+    return true;
   }
   // The plan's tables, unless they are there from the block before.
   bool BringImage(std::shared_ptr<const DecodePlan> plan) {
@@ -225,7 +294,13 @@ class CudaLane {
     const uint32_t* words;
     uint32_t count;
   };
-  std::vector<Flags> flags_;  // of each block decoded
+  std::vector<Flags> flags_;   // of each block decoded since Settle
+  std::vector<char> decoded_;  // before
+  struct Landing {
+    std::span<std::byte> host;
+    const std::byte* piece;
+  };
+  std::vector<Landing> landings_;
   bool failed_ = false;
 };
 
@@ -263,10 +338,10 @@ class CudaWork final : public DeviceWork {
   ~CudaWork() override { lanes_->GiveBack(std::move(lane_)); }
 
   bool CopyIn(std::byte* device, std::span<const std::byte> host) override {
-    return lane_->Copy(device, host.data(), host.size(), cudaMemcpyHostToDevice);
+    return lane_->CopyIn(device, host);
   }
   bool CopyOut(std::span<std::byte> host, const std::byte* device) override {
-    return lane_->Copy(host.data(), device, host.size(), cudaMemcpyDeviceToHost);
+    return lane_->CopyOut(host, device);
   }
   bool GatherOut(std::span<std::byte> host, const BlockRows& rows, const KvShape& shape) override {
     return lane_->GatherOut(host, rows, shape);
@@ -291,16 +366,20 @@ class CudaDeviceMemory final : public DeviceMemory {
   explicit CudaDeviceMemory(std::shared_ptr<CudaContext> context) : context_(std::move(context)) {}
 
   std::string name() const override { return context_->name(); }
-  bool Holds(const void* memory) const override {
+  MemoryPlace PlaceOf(const void* memory) const override {
+    if (memory == nullptr) return MemoryPlace::kHost;
     const CudaContext::Scope scope(*context_);
     cudaPointerAttributes attributes{};
-    return Did(cudaPointerGetAttributes(&attributes, memory)) &&
-           attributes.type == cudaMemoryTypeDevice && attributes.device == context_->device();
+    if (!scope.entered() || !Did(cudaPointerGetAttributes(&attributes, memory))) {
+      return MemoryPlace::kElsewhere;
+    }
+    if (attributes.type != cudaMemoryTypeDevice) return MemoryPlace::kHost;
+    return attributes.device == context_->device() ? MemoryPlace::kDevice : MemoryPlace::kElsewhere;
   }
   std::shared_ptr<std::byte> Allocate(uint64_t bytes) override {
     const CudaContext::Scope scope(*context_);
     void* memory = nullptr;
-    if (!Did(cudaMalloc(&memory, bytes))) return nullptr;
+    if (!scope.entered() || !Did(cudaMalloc(&memory, bytes))) return nullptr;
     return {static_cast<std::byte*>(memory), [context = context_](std::byte* at) {
               const CudaContext::Scope current(*context);
               cudaFree(at);

@@ -43,7 +43,11 @@ std::shared_ptr<const DecodePlan> DecodePlans::Find(const FrameView& frame) {
       DecodePlan{shape, std::move(codecs), position, *std::move(plan)});
   std::lock_guard lock(mutex_);
   plans_.push_front(made);
-  if (plans_.size() > kPlansMax) plans_.pop_back();
+  image_bytes_ += made->plan.image().size();
+  while (image_bytes_ > kImageBytesMax && plans_.size() > 1) {
+    image_bytes_ -= plans_.back()->plan.image().size();
+    plans_.pop_back();
+  }
   return made;
 }
 

@@ -23,8 +23,8 @@ struct DecodePlan {
 // The plans of the shapes, codecs and positions that came by last. Thread-safe.
 class DecodePlans {
  public:
-  // Chains share positions. 200 KiB each, and 4 MiB for each table of symbols.
-  static constexpr size_t kPlansMax = 32;
+  // Of tables; chains share positions. 200 KiB for each position of a rotation, 4 MiB for each table of symbols.
+  static constexpr uint64_t kImageBytesMax = uint64_t{64} << 20;
 
   // For a frame that passed CheckCodecs; null when device code can not decode it.
   std::shared_ptr<const DecodePlan> Find(const FrameView& frame);
@@ -32,6 +32,7 @@ class DecodePlans {
  private:
   std::mutex mutex_;
   std::list<std::shared_ptr<const DecodePlan>> plans_;  // last used first
+  uint64_t image_bytes_ = 0;
 };
 
 // Where a frame's streams stand in its payload, as a decoder of a packed plan reads it.

@@ -1,7 +1,10 @@
 // What the calls of a client do on its device, and what of it has not ended in time. Internal to the client library.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -12,31 +15,55 @@
 
 namespace larder {
 
-// Thread-safe. A null device holds no memory.
+// Thread-safe. Without a device all memory is the host's.
 class DeviceCalls {
  public:
-  // Of a call that has reached its deadline: copies take milliseconds, so a device that needs longer stands still.
+  // Of a call that has reached its deadline, or whose client ends: copies take milliseconds, so a device that needs longer
+  // stands still.
   static constexpr auto kGrace = std::chrono::milliseconds(50);
-  // Calls whose work a device has not ended; with so many it gets no more.
+  // Calls whose work a device has not ended, about; with so many it gets no more.
   static constexpr size_t kLateMax = 16;
 
   explicit DeviceCalls(std::shared_ptr<DeviceMemory> device) : device_(std::move(device)) {}
+  // What is late then is kept until the process ends: the device may still use it.
+  ~DeviceCalls();
+  DeviceCalls(const DeviceCalls&) = delete;
+  DeviceCalls& operator=(const DeviceCalls&) = delete;
 
-  bool Holds(const void* memory) const { return device_ != nullptr && device_->Holds(memory); }
+  MemoryPlace PlaceOf(const void* memory) const {
+    return device_ == nullptr ? MemoryPlace::kHost : device_->PlaceOf(memory);
+  }
+  bool Holds(const void* memory) const { return PlaceOf(memory) == MemoryPlace::kDevice; }
 
   // UNAVAILABLE when the device does not work.
   absl::StatusOr<std::shared_ptr<DeviceWork>> Begin();
-  // Waits for all that it was given so far, until kGrace after the deadline at most. UNAVAILABLE when the device failed or is
-  // late: then it may still use what it was given, which `owners` keep until it has ended.
+  // Waits for all that it was given so far, until kGrace after the deadline at most: not on a thread that others need.
+  // UNAVAILABLE when the device failed or is late: then it may still use what it was given, which `owners` keep until it has ended.
   using Owners = std::vector<std::shared_ptr<const void>>;
   absl::Status Await(const std::shared_ptr<DeviceWork>& work, SystemTime deadline, Owners owners);
+
+  // Runs an asynchronous call, which may wait, on a thread of its own.
+  void Run(std::function<void()> call);
+  // Waits end within kGrace from now on.
+  void BeginClose() { closed_.store(true); }
+  // Waits for every Run but the one on this thread.
+  void Close();
 
  private:
   struct Late {
     std::shared_ptr<DeviceWork> work;
     Owners owners;
   };
+  // Shared with threads that may outlive this by the last step of a call that destroyed its client.
+  struct Running {
+    std::mutex mutex;
+    std::condition_variable changed;
+    size_t calls = 0;
+  };
+
   const std::shared_ptr<DeviceMemory> device_;
+  std::atomic<bool> closed_{false};
+  const std::shared_ptr<Running> running_ = std::make_shared<Running>();
   std::mutex mutex_;
   std::vector<Late> late_;
 };

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "kernels/codec/block_coder.h"
-#include "proto/contract/errors.h"
 
 namespace larder {
 namespace {
@@ -30,6 +29,7 @@ std::shared_ptr<DeviceGet> DeviceGet::Take(DeviceCalls& calls, std::vector<GetBl
     std::byte* const memory = blocks[i].destination.data();
     if (blocks[i].rows) {
       targets[i].rows = std::exchange(blocks[i].rows, std::nullopt);
+      blocks[i].destination = {};
     } else if (!blocks[i].destination.empty() && calls.Holds(memory)) {
       targets[i].raw = memory;
       blocks[i].destination = {};
@@ -42,7 +42,7 @@ std::shared_ptr<DeviceGet> DeviceGet::Take(DeviceCalls& calls, std::vector<GetBl
 void DeviceGet::Start(uint32_t index, const FrameReceiver& receiver, CoderPool& coders,
                       std::shared_ptr<const void> window) {
   std::lock_guard lock(mutex_);
-  if (!failed_.ok()) return;
+  if (ended_ || !failed_.ok()) return;
   if (work_ == nullptr) {
     auto work = calls_.Begin();
     if (!work.ok()) {
@@ -53,8 +53,11 @@ void DeviceGet::Start(uint32_t index, const FrameReceiver& receiver, CoderPool& 
   }
   Target& target = targets_.at(index);
   target.decoding.reset();
+  target.unfit = false;
   target.layers = receiver.layers_ready();
-  owners_.push_back(window != nullptr ? std::move(window) : receiver.view_memory());
+  if (window != nullptr && (owners_.empty() || owners_.back() != window)) {
+    owners_.push_back(std::move(window));
+  }
   target.started = StartLocked(target, receiver, coders);
 }
 
@@ -70,7 +73,7 @@ bool DeviceGet::StartLocked(Target& target, const FrameReceiver& receiver, Coder
       return true;
     case DeviceWork::Decoding::kUnfit:
       if (!target.rows) return DecodeHere(target, frame, payload, coders);
-      failed_ = DeviceFailed("of the client", "could not put a block's rows in their place");
+      target.unfit = true;
       return false;
     case DeviceWork::Decoding::kFailed:
       break;
@@ -104,17 +107,19 @@ bool DeviceGet::DecodeHere(const Target& target, const FrameView& frame,
   for (size_t i = 0; i < frame.streams().size(); ++i) {
     if (!coder->DecodeStream(frame, i, StreamOf(frame, i, payload), rows)) return false;
   }
-  owners_.push_back(raw);
   return work_->CopyIn(target.raw, {raw.get(), bytes});
 }
 
 void DeviceGet::AwaitLocked(std::vector<GetResult>& results, SystemTime deadline) {
-  if (work_ == nullptr || !failed_.ok()) return;
+  if (work_ == nullptr || ended_) return;
   for (const auto& [index, target] : targets_) {
     if (results[index].owner != nullptr) owners_.push_back(std::move(results[index].owner));
     results[index].view = {};
   }
-  failed_ = calls_.Await(work_, deadline, std::exchange(owners_, {}));
+  const absl::Status status = calls_.Await(work_, deadline, std::exchange(owners_, {}));
+  if (status.ok()) return;
+  ended_ = true;
+  failed_ = status;
 }
 
 void DeviceGet::Await(std::vector<GetResult>& results, SystemTime deadline) {
@@ -124,20 +129,27 @@ void DeviceGet::Await(std::vector<GetResult>& results, SystemTime deadline) {
 
 absl::Status DeviceGet::End(std::vector<GetResult>& results, const GetOptions& options,
                             SystemTime deadline) {
-  std::lock_guard lock(mutex_);
-  AwaitLocked(results, deadline);
-  if (!failed_.ok()) return failed_;
-  for (const auto& [index, target] : targets_) {
-    GetResult& result = results[index];
-    if (!result.hit) continue;
-    // Verified, and yet not what an encoder makes.
-    const bool sound = target.started && (!target.decoding || work_->Decoded(*target.decoding));
-    if (!sound) {
+  std::vector<std::pair<uint32_t, uint32_t>> layers;  // to be told, by position
+  {
+    std::lock_guard lock(mutex_);
+    AwaitLocked(results, deadline);
+    ended_ = true;
+    if (!failed_.ok()) return failed_;
+    for (const auto& [index, target] : targets_) {
+      GetResult& result = results[index];
+      if (!result.hit) continue;
+      // Verified, and yet not what an encoder makes.
+      const bool sound = target.started && (!target.decoding || work_->Decoded(*target.decoding));
+      if (sound) {
+        layers.emplace_back(index, target.layers);
+        continue;
+      }
       result = {};
-      result.miss_reason = MissReason::kCorrupt;
-    } else if (options.on_layers) {
-      options.on_layers(index, target.layers);
+      result.miss_reason = target.unfit ? MissReason::kBusy : MissReason::kCorrupt;
     }
+  }
+  for (const auto& [index, ready] : layers) {
+    if (options.on_layers) options.on_layers(index, ready);
   }
   return absl::OkStatus();
 }

@@ -23,11 +23,11 @@ class DeviceGet {
   static std::shared_ptr<DeviceGet> Take(DeviceCalls& calls, std::vector<GetBlock>& blocks);
 
   bool Takes(uint32_t index) const { return targets_.contains(index); }
-  // Block `index` has come and every byte is right. `window`: what keeps the memory that its view stands in; null when
-  // that is the receiver's.
+  // Block `index` has come and every byte is right. `window`: what keeps the memory that its view stands in, null when that is
+  // the receiver's. Does not wait.
   void Start(uint32_t index, const FrameReceiver& receiver, CoderPool& coders,
              std::shared_ptr<const void> window);
-  // Waits for the device and lets go of the payloads that have come so far.
+  // Waits for the device and lets go of the payloads that have come so far. Not on a thread that others need.
   void Await(std::vector<GetResult>& results, SystemTime deadline);
   // The call has ended, well or not: the same, and tells of layers.
   absl::Status End(std::vector<GetResult>& results, const GetOptions& options, SystemTime deadline);
@@ -38,6 +38,7 @@ class DeviceGet {
     std::optional<BlockRows> rows;   // where its rows belong
     std::optional<size_t> decoding;  // its number among the device's
     bool started = false;
+    bool unfit = false;  // the device could not take it
     uint32_t layers = 0;
   };
 
@@ -54,7 +55,8 @@ class DeviceGet {
   std::map<uint32_t, Target> targets_;  // by position; no entry comes or goes
   std::shared_ptr<DeviceWork> work_;    // once something was started
   size_t decodings_ = 0;
-  DeviceCalls::Owners owners_;  // of host memory that the device reads
+  DeviceCalls::Owners owners_;  // of windows that the device reads
+  bool ended_ = false;          // nothing is started or awaited any more
   absl::Status failed_;
 };
 

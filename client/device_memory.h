@@ -21,8 +21,9 @@
 
 namespace larder {
 
-// The work of one call, done by the device in the order given, beside the CPU. Memory named here, of the host and of the device, is
-// in use until Poll says that nothing runs. Confined to one thread at a time. Destroyed while something runs, it keeps what is its own.
+// The work of one call, done by the device in the order given, beside the CPU. Memory of the device that is named here is in use until
+// Poll says that nothing runs, and so is pinned memory of the host. Other memory of the host is read at once, and written by the Poll
+// that says so. Confined to one thread at a time. Destroyed while something runs, it keeps what is its own.
 class DeviceWork {
  public:
   virtual ~DeviceWork() = default;
@@ -50,13 +51,16 @@ class DeviceWork {
   virtual bool Decoded(size_t nth) const = 0;
 };
 
+// kElsewhere: another device's, or this one does not say.
+enum class MemoryPlace : uint8_t { kHost, kDevice, kElsewhere };
+
 // Thread-safe.
 class DeviceMemory {
  public:
   virtual ~DeviceMemory() = default;
   virtual std::string name() const = 0;
-  // Whether `memory` is this device's, so that no CPU may touch it.
-  virtual bool Holds(const void* memory) const = 0;
+  // The CPU may touch the host's alone.
+  virtual MemoryPlace PlaceOf(const void* memory) const = 0;
   // 256-byte aligned; null when the device has no room. May outlive this.
   virtual std::shared_ptr<std::byte> Allocate(uint64_t bytes) = 0;
   // Host memory that copies are to go from and to at the link's speed, until Unpin. Takes all its pages. Copies work without, slower.

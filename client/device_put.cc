@@ -7,11 +7,18 @@
 #include "proto/contract/errors.h"
 
 namespace larder {
+namespace {
+
+// What does not fit the window passes through pinned memory of the call, which is taken anew after so much.
+constexpr uint64_t kUnderWayBytesMax = uint64_t{64} << 20;
+
+}  // namespace
 
 absl::Status BringFromDevice(DeviceCalls& calls, Plane& plane, const Space& space,
                              std::span<PutBlock> blocks, SystemTime deadline) {
   std::shared_ptr<DeviceWork> work;
   DeviceCalls::Owners owners;
+  uint64_t under_way = 0;
   for (PutBlock& block : blocks) {
     if (!block.rows && !calls.Holds(block.raw.get())) continue;
     if (work == nullptr) {
@@ -32,6 +39,13 @@ absl::Status BringFromDevice(DeviceCalls& calls, Plane& plane, const Space& spac
     }
     block.raw = host;
     block.rows.reset();
+    under_way += block.raw_bytes;
+    if (under_way < kUnderWayBytesMax) continue;
+    if (absl::Status status = calls.Await(work, deadline, std::exchange(owners, {}));
+        !status.ok()) {
+      return status;
+    }
+    under_way = 0;
   }
   return work == nullptr ? absl::OkStatus() : calls.Await(work, deadline, std::move(owners));
 }

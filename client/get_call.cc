@@ -87,10 +87,12 @@ class GetStream final : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::B
     if (!to_device) teller_->Tell(index, receiver_->layers_ready());
     if (received_ < result.frame_bytes) return absl::OkStatus();
     if (receiver_->Finish()) {
+      TakeResult(*receiver_, *work_, result);
       if (to_device) {
         work_->device->Start(index, *receiver_, channel_->coders(), /*window=*/nullptr);
+        result.view = {};
+        result.owner = nullptr;
       }
-      TakeResult(*receiver_, *work_, result);
     } else {
       result.miss_reason = MissReason::kCorrupt;
       damaged_.push_back(index);
@@ -175,6 +177,13 @@ absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks,
   for (size_t i = 0; i < blocks.size(); ++i) {
     const std::string field = absl::StrCat("blocks[", i, "].");
     if (blocks[i].hash.empty()) return InvalidField(field + "hash", "empty", "1 to 32 bytes");
+    if (!blocks[i].destination.empty() && blocks[i].rows) {
+      return InvalidField(field + "rows", "beside a destination", "one of the two");
+    }
+    if (device.PlaceOf(blocks[i].destination.data()) == MemoryPlace::kElsewhere) {
+      return InvalidField(field + "destination", "memory of another device, or of one that fails",
+                          "memory of the host or of ClientOptions::device");
+    }
     if (blocks[i].rows) {
       const absl::Status status = CheckRows(device, space, *blocks[i].rows, field + "rows");
       if (!status.ok()) return status;

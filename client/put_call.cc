@@ -222,6 +222,13 @@ absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks,
           absl::StrCat("at most the manifest's block_tokens, ", space.shape.tokens));
     }
     const auto raw_bytes = RawBytes(ShapeOf(space, block));
+    if (block.rows && block.raw != nullptr) {
+      return InvalidField(field + "rows", "beside raw", "one of the two");
+    }
+    if (device.PlaceOf(block.raw.get()) == MemoryPlace::kElsewhere) {
+      return InvalidField(field + "raw", "memory of another device, or of one that fails",
+                          "memory of the host or of ClientOptions::device");
+    }
     if (block.rows) {
       const absl::Status status = CheckRows(device, space, *block.rows, field + "rows");
       if (!status.ok()) return status;

@@ -31,9 +31,13 @@ void WindowGet::NextBatch() {
     report_(absl::OkStatus());
     return;
   }
-  // What a device still reads takes the room of the next.
-  if (work_->device != nullptr) work_->device->Await(work_->results, deadline_);
-  if (!TakeRoom()) {
+  bool room = TakeRoom();
+  if (!room && batch_ != nullptr && work_->device != nullptr) {
+    // A device may still read the blocks before; this is the thread that waits for them.
+    work_->device->Await(work_->results, deadline_);
+    room = TakeRoom();
+  }
+  if (!room) {
     GoInline();
     return;
   }

@@ -92,7 +92,7 @@ struct Config {
   // Where clients connect for the plane "ucx"; empty: it is not offered. Off by default, because UCX aborts on
   // malformed bytes at its ports (transport/FORMAT.md). Loopback only, like listen.
   std::string ucx_listen;
-  // As UCX_TLS. tcp works everywhere; between processes of one host windows of shared memory are faster.
+  // As UCX_TLS; of what it allows the listener's connections take TCP (transport/FORMAT.md, Downsides).
   std::string ucx_transports = "tcp";
   // Windows over all clients and planes, and of one client; each holds a connection and a mapping. A worker needs
   // one, and a second while it replaces it.

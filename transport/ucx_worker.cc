@@ -278,7 +278,9 @@ UcxWorker::Turn::~Turn() {
   UcxMailbox& mailbox = *worker_->mailbox_;
   // First: who is refused the turn before this is seen by what follows, and who posts after that wakes the worker's thread.
   worker_->lent_.store(false);
-  const bool posted = !mailbox.Rest() || !mailbox.soon.empty() || worker_->stop_;
+  // Armed, UCX tells of what comes; else the worker's thread must look.
+  const bool armed = followed_ || ucp_worker_arm(worker_->worker_) == UCS_OK;
+  const bool posted = !mailbox.Rest() || !mailbox.soon.empty() || worker_->stop_ || !armed;
   const bool open = mailbox.open.load() > 0 || worker_->unheard_ > 0 || !worker_->closing_.empty();
   worker_->turn_.unlock();
   if (posted || (open && !followed_)) mailbox.Ring();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <future>
 #include <random>
@@ -246,7 +247,7 @@ TEST_P(DeviceBlocks, EveryPresetIsExpandedThere) {
 }
 
 TEST_P(FakeDeviceBlocks, WhatTheDeviceCanNotExpandIsExpandedHere) {
-  fake_->fits_nothing() = true;
+  fake_->fits() = 0;
   const Space space = AttentionSpace(AxisOrder::kNhd, 64);
   PutAll(space, GaussianChain(space, 1, 3), "fp8");
   ExpectSame(space, 1, 3, "fp8");
@@ -367,7 +368,24 @@ TEST_P(DeviceBlocks, RowsThatCanNotBeAreRefused) {
   const std::array<int32_t, 4> table = {0, 1, 2, 3};
   foreign_table[0].pages = table.data();
   EXPECT_TRUE(refused(space, foreign_table));
+  BlockRows at_one_place = good;
+  for (RunRows& each : at_one_place) each.head_stride = each.token_stride = 0;
+  EXPECT_TRUE(refused(space, at_one_place));
+  const Memory tables(*this, 64);
+  BlockRows short_table = good;
+  for (RunRows& each : short_table) {
+    each.pages = reinterpret_cast<const int32_t*>(tables.get());
+    each.pages_per_block = 3;
+    each.page_tokens = 16;
+    each.page_stride = 1 << 20;
+  }
+  EXPECT_TRUE(refused(space, short_table));
   EXPECT_TRUE(refused(OpaqueSpace(64), good));
+  const GetBlock both{.hash = KnownHash(1, 0), .destination = host, .rows = good};
+  EXPECT_EQ(client_->Get(space, {&both, 1}).status().code(), absl::StatusCode::kInvalidArgument);
+  PutBlock put = KnownChain(space, 1, 1).front();
+  put.rows = good;
+  EXPECT_EQ(client_->Put(space, {&put, 1}).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_P(DeviceBlocks, OneCallMayHaveAllKindsOfDestinations) {
@@ -425,6 +443,14 @@ TEST_P(DeviceBlocks, PrefixesAndAsynchronousCallsEndThere) {
   const auto result = got.get_future().get();
   ASSERT_TRUE(result.ok() && result->front().hit) << result.status();
   EXPECT_TRUE(testing::IsKnown(KnownHash(1, 0), again.Read()));
+}
+
+// More calls than a device keeps lanes for, each of more blocks than the window holds, with sizes that vary.
+TEST_P(DeviceBlocks, LongEncodedChainsComeWhole) {
+  const Space space = AttentionSpace(AxisOrder::kNhd, 512);
+  constexpr uint32_t kBlocks = 24;  // of 3 MiB
+  PutAll(space, GaussianChain(space, 1, kBlocks), "lossless");
+  for (int round = 0; round < 3; ++round) ExpectSame(space, 1, kBlocks, "round");
 }
 
 TEST_P(DeviceBlocks, ACallLargerThanTheWindowStaysOnIt) {
@@ -488,6 +514,78 @@ TEST_P(FakeDeviceBlocks, FaultsOfADeviceAreTypedErrors) {
   }
   EXPECT_EQ(client_->plane().window_used_bytes, 0u);
   ExpectSame(space, 1, 1, "after all");
+}
+
+// A block that the device can not take is its own misfortune; what it was given before is waited for.
+TEST_P(FakeDeviceBlocks, RowsThatDoNotFitAreAMiss) {
+  const Space space = AttentionSpace(AxisOrder::kNhd, 64);
+  PutAll(space, GaussianChain(space, 1, 2), "fp8");
+  const uint64_t bytes = testing::RawBytesOf(space);
+  const Memory first(*this, bytes), second(*this, bytes);
+  const auto rows = [&](const Memory& of) {
+    return RawRowsAt(space.shape, reinterpret_cast<uint8_t*>(of.get()));
+  };
+  std::vector<std::byte> right(bytes);
+  const std::vector<GetBlock> wanted = {{.hash = KnownHash(1, 0), .rows = rows(first)},
+                                        {.hash = KnownHash(1, 1), .rows = rows(second)}};
+  fake_->fits() = 1;
+  const auto got = client_->Get(space, wanted);
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_TRUE((*got)[0].hit);
+  EXPECT_EQ((*got)[1].miss_reason, MissReason::kBusy);
+  EXPECT_EQ(fake_->dropped(), 0);
+  const GetBlock here{KnownHash(1, 0), right};
+  ASSERT_TRUE(client_->Get(space, {&here, 1}).ok());
+  EXPECT_TRUE(first.Read() == right);
+}
+
+TEST_P(FakeDeviceBlocks, MemoryThatNobodyKnowsIsRefused) {
+  const Space space = AttentionSpace(AxisOrder::kNhd, 64);
+  std::vector<PutBlock> blocks = GaussianChain(space, 1, 1);
+  const Memory memory(*this, testing::RawBytesOf(space));
+  blocks[0].raw = memory.shared();
+  fake_->forgets() = true;
+  const GetBlock wanted{KnownHash(1, 0), memory.span()};
+  EXPECT_EQ(client_->Get(space, {&wanted, 1}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(client_->Put(space, blocks).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// Its calls wait on threads of their own, and end with their client.
+TEST_P(FakeDeviceBlocks, ADeviceThatStandsStillStopsNobodyElse) {
+  const Space space = OpaqueSpace(4096);
+  PutAll(space, KnownChain(space, 1, 1), "");
+  const Memory memory(*this, testing::RawBytesOf(space));
+  fake_->holds() = true;
+  constexpr int kCalls = 24;  // more than gRPC has threads
+  std::atomic<int> ended{0};
+  GetOptions slow;
+  slow.timeout = Milliseconds(600'000);
+  const GetBlock wanted{KnownHash(1, 0), memory.span()};
+  for (int i = 0; i < kCalls; ++i) {
+    client_->GetAsync(space, {&wanted, 1}, slow, [&](const auto& result) {
+      EXPECT_FALSE(result.ok());
+      ++ended;
+    });
+  }
+  std::vector<std::byte> host(testing::RawBytesOf(space));
+  const GetBlock here{KnownHash(1, 0), host};
+  for (int i = 0; i < 10; ++i) {
+    std::promise<bool> got;
+    client_->GetAsync(space, {&here, 1}, {}, [&](const auto& result) {
+      got.set_value(result.ok() && result->front().hit);
+    });
+    EXPECT_TRUE(got.get_future().get());
+    EXPECT_TRUE(client_->Get(space, {&here, 1}).ok());
+  }
+  EXPECT_EQ(ended, 0);
+  client_.reset();  // would take ten minutes
+  EXPECT_EQ(ended, kCalls);
+  // What the device may still read is there, and pinned.
+  EXPECT_EQ(fake_->dropped(), 0);
+  if (GetParam().plane != PlaneChoice::kInline) {
+    EXPECT_GT(fake_->pinned_bytes(), 0u);
+  }
+  fake_->holds() = false;
 }
 
 TEST_P(FakeDeviceBlocks, TheWindowIsPinnedWhileItLives) {

@@ -1,5 +1,6 @@
 // What every plane must do, as a client sees it, run over every plane of a whole server: inline (gRPC), shared
-// memory, UCX over TCP and over its shared-memory transports. The same demands as on windows
+// memory, UCX over TCP, and with its shared-memory transports allowed beside (for connections of its listener it takes
+// TCP all the same: transport/FORMAT.md). The same demands as on windows
 // (transport_conformance.cc), of which inline has none, with blocks in the place of ranges.
 #include <gtest/gtest.h>
 
@@ -107,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Case{"Inline", PlaneChoice::kInline, PlaneKind::kInline},
                       Case{"Shm", PlaneChoice::kShm, PlaneKind::kShm},
                       Case{"UcxTcp", PlaneChoice::kUcx, PlaneKind::kUcx},
-                      Case{"UcxSharedMemory", PlaneChoice::kUcx, PlaneKind::kUcx,
+                      Case{"UcxMoreAllowed", PlaneChoice::kUcx, PlaneKind::kUcx,
                            "posix,sysv,cma,tcp"}),
     [](const auto& test) { return test.param.name; });
 

@@ -1,5 +1,5 @@
-// What every Window must do, run over every Window: shared memory, UCX over TCP and over its shared-memory
-// transports, and a fake with delay, loss and reordering.
+// What every Window must do, run over every Window: shared memory, UCX over TCP, the same with its shared-memory transports allowed
+// (for connections of its listener it takes TCP all the same: transport/FORMAT.md), and a fake with delay, loss and reordering.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -170,7 +170,7 @@ INSTANTIATE_TEST_SUITE_P(
     Planes, TransportConformance,
     testing::Values(Case{"Shm", [] { return std::make_unique<ShmSubject>(); }},
                     Case{"UcxTcp", [] { return std::make_unique<UcxSubject>("tcp"); }},
-                    Case{"UcxSharedMemory",
+                    Case{"UcxMoreAllowed",
                          [] { return std::make_unique<UcxSubject>("posix,sysv,cma,tcp"); }},
                     Case{"Lossy", [] { return std::make_unique<LossySubject>(); }}),
     [](const auto& test) { return test.param.name; });

@@ -14,6 +14,8 @@
 #include <cstring>
 #include <deque>
 #include <functional>
+#include <limits>
+#include <mutex>
 #include <utility>
 #include <vector>
 
@@ -32,16 +34,19 @@ class FakeDeviceMemory final : public DeviceMemory {
   std::byte* Behind(const std::byte* device) const { return state_->Behind(device); }
   std::atomic<bool>& holds() { return state_->holds; }
   std::atomic<bool>& fails() { return state_->fails; }
-  std::atomic<bool>& fits_nothing() { return state_->fits_nothing; }
   std::atomic<bool>& refuses_streams() { return state_->refuses_streams; }
+  std::atomic<bool>& forgets() { return state_->forgets; }  // which memory is its own
+  std::atomic<int>& fits() { return state_->fits; }         // so many frames more
   uint64_t pinned_bytes() const { return state_->pinned_bytes; }
+  int dropped() const { return state_->dropped; }  // works that were let go of while they ran
   int decodings() const { return state_->decodings; }
   int works() const { return state_->works; }  // that have not been let go of
 
   std::string name() const override { return "fake"; }
-  bool Holds(const void* memory) const override {
+  MemoryPlace PlaceOf(const void* memory) const override {
     const auto* const at = static_cast<const std::byte*>(memory);
-    return at >= state_->front && at < state_->front + state_->bytes;
+    if (at < state_->front || at >= state_->front + state_->bytes) return MemoryPlace::kHost;
+    return state_->forgets ? MemoryPlace::kElsewhere : MemoryPlace::kDevice;
   }
   std::shared_ptr<std::byte> Allocate(uint64_t bytes) override {
     const uint64_t begin =
@@ -50,10 +55,16 @@ class FakeDeviceMemory final : public DeviceMemory {
     return {state_, state_->front + begin};
   }
   absl::Status Pin(std::span<std::byte> host) override {
+    std::lock_guard lock(state_->mutex);
+    state_->pinned.push_back(host);
     state_->pinned_bytes += host.size();
     return absl::OkStatus();
   }
-  void Unpin(std::span<std::byte> host) override { state_->pinned_bytes -= host.size(); }
+  void Unpin(std::span<std::byte> host) override {
+    std::lock_guard lock(state_->mutex);
+    std::erase_if(state_->pinned, [&](auto each) { return each.data() == host.data(); });
+    state_->pinned_bytes -= host.size();
+  }
   std::unique_ptr<DeviceWork> Begin() override {
     if (state_->fails) return nullptr;
     return std::make_unique<Work>(state_);
@@ -87,6 +98,22 @@ class FakeDeviceMemory final : public DeviceMemory {
       return rows;
     }
 
+    // Host memory that is pinned, or a copy of other.
+    struct Source {
+      std::shared_ptr<const std::vector<std::byte>> copy;
+      std::span<const std::byte> bytes;
+    };
+    Source SourceOf(std::span<const std::byte> host) {
+      std::lock_guard lock(mutex);
+      for (const auto range : pinned) {
+        if (host.data() >= range.data() && host.data() < range.data() + range.size()) {
+          return {nullptr, host};
+        }
+      }
+      const auto copy = std::make_shared<const std::vector<std::byte>>(host.begin(), host.end());
+      return {copy, *copy};
+    }
+
     const uint64_t bytes;
     std::byte* front;
     std::byte* behind;
@@ -94,18 +121,26 @@ class FakeDeviceMemory final : public DeviceMemory {
     std::atomic<uint64_t> pinned_bytes{0};
     std::atomic<int> decodings{0};
     std::atomic<int> works{0};
-    std::atomic<bool> holds{false}, fails{false}, fits_nothing{false}, refuses_streams{false};
+    std::atomic<bool> holds{false}, fails{false}, refuses_streams{false}, forgets{false};
+    std::atomic<int> fits{std::numeric_limits<int>::max()};
+    std::atomic<int> dropped{0};
+    std::mutex mutex;
+    std::vector<std::span<std::byte>> pinned;
     DecodePlans plans;
   };
 
   class Work final : public DeviceWork {
    public:
     explicit Work(std::shared_ptr<Shared> state) : state_(std::move(state)) { ++state_->works; }
-    ~Work() override { --state_->works; }
+    ~Work() override {
+      --state_->works;
+      if (!queued_.empty()) ++state_->dropped;
+    }
 
     bool CopyIn(std::byte* device, std::span<const std::byte> host) override {
-      return Queue(
-          [to = state_->Behind(device), host] { std::memcpy(to, host.data(), host.size()); });
+      return Queue([to = state_->Behind(device), from = state_->SourceOf(host)] {
+        std::memcpy(to, from.bytes.data(), from.bytes.size());
+      });
     }
     bool CopyOut(std::span<std::byte> host, const std::byte* device) override {
       return Queue(
@@ -121,13 +156,14 @@ class FakeDeviceMemory final : public DeviceMemory {
     }
     Decoding Decode(const FrameView& frame, std::span<const std::byte> payload,
                     const BlockRows& rows) override {
-      const auto plan = state_->fits_nothing ? nullptr : state_->plans.Find(frame);
+      const auto plan = state_->fits-- <= 0 ? nullptr : state_->plans.Find(frame);
       if (plan == nullptr) return Decoding::kUnfit;
       const size_t nth = decoded_.size();
       decoded_.push_back(0);
       ++state_->decodings;
-      Queue([this, nth, plan, payload, placed = PlacedStreamsOf(frame, *plan),
-             to = state_->Behind(rows)] { decoded_[nth] = Expand(*plan, placed, payload, to); });
+      Queue([this, nth, plan, from = state_->SourceOf(payload),
+             placed = PlacedStreamsOf(frame, *plan),
+             to = state_->Behind(rows)] { decoded_[nth] = Expand(*plan, placed, from.bytes, to); });
       return Decoding::kQueued;
     }
     DeviceWork::State Poll() override {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "client/cuda_buffers.h"
 #include "client/cuda_context.h"
 #include "client/decode_plan.h"
 #include "kernels/codec/device/frame_kernels.cuh"
@@ -21,91 +22,8 @@ namespace {
 constexpr size_t kIdleLanesMax = 4;
 constexpr uint64_t kKeptDeviceBytes = uint64_t{96} << 20;
 constexpr uint64_t kKeptPinnedBytes = uint64_t{16} << 20;
-constexpr uint64_t kPinnedChunkBytes = uint64_t{1} << 20;
-// Of a lane: what crosses from memory that is not pinned while the device does not follow.
-constexpr uint64_t kPinnedBytesMax = uint64_t{256} << 20;
 // So much of it is looked at for what the device has passed.
 constexpr uint64_t kRecycleBytes = uint64_t{8} << 20;
-
-bool Did(cudaError_t error) {
-  if (error == cudaSuccess) return true;
-  cudaGetLastError();  // or a later check would report it again
-  return false;
-}
-
-// Memory of the device that comes and goes in the order of a stream.
-class StreamBuffer {
- public:
-  // Nothing that the stream has passed is kept.
-  bool Reserve(uint64_t bytes, cudaStream_t stream) {
-    if (bytes <= bytes_) return true;
-    Free(stream);
-    void* memory = nullptr;
-    if (!Did(cudaMallocAsync(&memory, bytes, stream))) return false;
-    memory_ = static_cast<uint8_t*>(memory);
-    bytes_ = bytes;
-    return true;
-  }
-  void Free(cudaStream_t stream) {
-    if (memory_ != nullptr) cudaFreeAsync(memory_, stream);
-    memory_ = nullptr;
-    bytes_ = 0;
-  }
-  uint8_t* get() const { return memory_; }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  uint8_t* memory_ = nullptr;
-  uint64_t bytes_ = 0;
-};
-
-// Pinned host memory that is taken piece by piece, and given back all at once.
-class PinnedPieces {
- public:
-  // 64-byte aligned; null when there is none.
-  std::byte* Take(uint64_t bytes) {
-    bytes = (bytes + 63) / 64 * 64;
-    taken_ += bytes;
-    for (; current_ < chunks_.size(); ++current_) {
-      Chunk& chunk = chunks_[current_];
-      if (chunk.bytes - chunk.used < bytes) continue;
-      chunk.used += bytes;
-      return chunk.memory + chunk.used - bytes;
-    }
-    void* memory = nullptr;
-    const uint64_t size = std::max(bytes, kPinnedChunkBytes);
-    if (held_ + size > kPinnedBytesMax || !Did(cudaMallocHost(&memory, size))) return nullptr;
-    held_ += size;
-    chunks_.push_back({static_cast<std::byte*>(memory), size, bytes});
-    return chunks_.back().memory;
-  }
-  uint64_t taken() const { return taken_; }
-  void GiveAllBack() {
-    for (Chunk& chunk : chunks_) chunk.used = 0;
-    current_ = 0;
-    taken_ = 0;
-  }
-  // Frees what is beyond; nothing is taken.
-  void Trim(uint64_t kept_bytes) {
-    while (held_ > kept_bytes) {
-      held_ -= chunks_.back().bytes;
-      cudaFreeHost(chunks_.back().memory);
-      chunks_.pop_back();
-    }
-    current_ = 0;
-  }
-
- private:
-  struct Chunk {
-    std::byte* memory;
-    uint64_t bytes;
-    uint64_t used;
-  };
-  std::vector<Chunk> chunks_;
-  size_t current_ = 0;
-  uint64_t taken_ = 0;
-  uint64_t held_ = 0;
-};
 
 // A stream, and memory for one stored block at a time. Confined to one thread at a time.
 class CudaLane {

@@ -154,13 +154,14 @@ enum class Durability : uint8_t { kMemory = 1, kSsd = 2 };
 // One block to fetch into caller memory. `destination` must hold a full raw block (RawBytes of the
 // space's shape) and stay valid until the call ends; nothing is written to it afterwards. Empty: the
 // result brings a view. It may be memory of the client's device: the block crosses as it is stored, is expanded
-// there, and stands there when the call ends. A call that a device does not end fails with UNAVAILABLE; such a device may
-// still write.
+// there, and stands there when the call ends. A call that a device does not end fails with UNAVAILABLE within 50 ms of its
+// deadline; such a device may still write. GetAsync of such blocks takes a thread of its own.
 struct GetBlock {
   PrefixHash hash;
   std::span<std::byte> destination;
   // In place of `destination`: where the rows belong in memory of the client's device (PutBlock::rows). Those of the
-  // block's tokens are written, no other byte.
+  // block's tokens are written, no other byte. Not distinct rows or a table too short: INVALID_ARGUMENT. A block for
+  // which the device has no room is a miss, kBusy.
   std::optional<BlockRows> rows = std::nullopt;
 };
 

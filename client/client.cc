@@ -210,8 +210,9 @@ void Client::GetAsync(const Space& space, std::span<const GetBlock> blocks,
     }
   };
   if (work->device == nullptr) return impl_->RunGet(work, deadline, end);
-  impl_->channel()->device_calls().Run(
+  const absl::Status started = impl_->channel()->device_calls().Run(
       [impl = impl_, work, deadline, end] { end(impl->GetNow(work, deadline)); });
+  if (!started.ok()) end(started);
 }
 
 absl::StatusOr<bool> Client::Release(std::string_view lease_id, const CallOptions& call) {

@@ -160,7 +160,7 @@ struct GetBlock {
   PrefixHash hash;
   std::span<std::byte> destination;
   // In place of `destination`: where the rows belong in memory of the client's device (PutBlock::rows). Those of the
-  // block's tokens are written, no other byte. Not distinct rows or a table too short: INVALID_ARGUMENT. A block for
+  // block's tokens are written, no other byte. Rows at one place or a table too short: INVALID_ARGUMENT. A block for
   // which the device has no room is a miss, kBusy.
   std::optional<BlockRows> rows = std::nullopt;
 };

@@ -166,6 +166,15 @@ absl::StatusOr<std::vector<PutResult>> Client::Put(const Space& space,
   return std::move(work->results);
 }
 
+namespace {
+
+Milliseconds LeftUntil(SystemTime deadline) {
+  const auto left = std::chrono::ceil<Milliseconds>(deadline - std::chrono::system_clock::now());
+  return std::max(left, Milliseconds(0));
+}
+
+}  // namespace
+
 absl::StatusOr<PrefixResult> Client::GetPrefix(const Space& space, std::span<const GetBlock> blocks,
                                                const PrefixOptions& options) {
   if (absl::Status status = CheckGet(space, blocks, impl_->channel()->device_calls()); !status.ok())
@@ -173,14 +182,15 @@ absl::StatusOr<PrefixResult> Client::GetPrefix(const Space& space, std::span<con
   const auto work = impl_->BeginGet(space, blocks, options);
   work->prefix = true;
   work->lease_ttl = options.lease_ttl;
-  if (absl::Status status = impl_->GetNow(work, DeadlineOf(options)); !status.ok()) return status;
+  const SystemTime deadline = DeadlineOf(options);
+  if (absl::Status status = impl_->GetNow(work, deadline); !status.ok()) return status;
   PrefixResult result;
   result.lease_id = work->lease_id;
   if (work->prefix_without_room) {
     std::vector<PrefixHash> hashes;
     for (const GetBlock& block : blocks) hashes.push_back(block.hash);
     LookupOptions lookup;
-    lookup.timeout = options.timeout;
+    lookup.timeout = LeftUntil(deadline);
     lookup.fidelity_min = options.fidelity_min;
     lookup.lease_ttl = options.lease_ttl;
     const auto found = Lookup(space, hashes, lookup);
@@ -190,6 +200,7 @@ absl::StatusOr<PrefixResult> Client::GetPrefix(const Space& space, std::span<con
     if (found->blocks.empty()) return result;
     GetOptions get = options;
     get.lease_id = found->lease_id;
+    get.timeout = LeftUntil(deadline);
     auto blocks_got = Get(space, blocks.first(found->blocks.size()), get);
     if (!blocks_got.ok()) return blocks_got.status();
     result.blocks = *std::move(blocks_got);

@@ -60,7 +60,8 @@ class CudaLane {
     const CudaContext::Scope scope(*context_);
     if (!Enter(scope)) return false;
     const std::byte* const from = Staged(host);
-    return from != nullptr && Copy(device, from, host.size(), cudaMemcpyHostToDevice);
+    failed_ = from == nullptr;
+    return !failed_ && Copy(device, from, host.size(), cudaMemcpyHostToDevice);
   }
   bool CopyOut(std::span<std::byte> host, const void* device) {
     const CudaContext::Scope scope(*context_);
@@ -185,7 +186,8 @@ class CudaLane {
     if (IsPinned(host.data()))
       return Copy(host.data(), device, host.size(), cudaMemcpyDeviceToHost);
     std::byte* const piece = pinned_.Take(host.size());
-    if (piece == nullptr || !Copy(piece, device, host.size(), cudaMemcpyDeviceToHost)) return false;
+    failed_ = piece == nullptr;
+    if (failed_ || !Copy(piece, device, host.size(), cudaMemcpyDeviceToHost)) return false;
     landings_.push_back({host, piece});
     return true;
   }

@@ -23,9 +23,11 @@ class DeviceCalls {
   static constexpr auto kGrace = std::chrono::milliseconds(50);
   // Calls whose work a device has not ended, about; with so many it gets no more.
   static constexpr size_t kLateMax = 16;
+  // Asynchronous calls at a time: a thread each.
+  static constexpr size_t kRunsMax = 256;
 
   explicit DeviceCalls(std::shared_ptr<DeviceMemory> device) : device_(std::move(device)) {}
-  // What is late then is kept until the process ends: the device may still use it.
+  // What is late then is kept until it has ended, if any client looks again, or the process does: the device may use it.
   ~DeviceCalls();
   DeviceCalls(const DeviceCalls&) = delete;
   DeviceCalls& operator=(const DeviceCalls&) = delete;
@@ -42,8 +44,8 @@ class DeviceCalls {
   using Owners = std::vector<std::shared_ptr<const void>>;
   absl::Status Await(const std::shared_ptr<DeviceWork>& work, SystemTime deadline, Owners owners);
 
-  // Runs an asynchronous call, which may wait, on a thread of its own.
-  void Run(std::function<void()> call);
+  // Runs an asynchronous call, which may wait, on a thread of its own. RESOURCE_EXHAUSTED when there are too many.
+  absl::Status Run(std::function<void()> call);
   // Waits end within kGrace from now on.
   void BeginClose() { closed_.store(true); }
   // Waits for every Run but the one on this thread.
@@ -51,9 +53,18 @@ class DeviceCalls {
 
  private:
   struct Late {
+    std::shared_ptr<DeviceMemory> device;
     std::shared_ptr<DeviceWork> work;
     Owners owners;
   };
+  // Of all clients that are gone.
+  struct Kept {
+    std::mutex mutex;
+    std::vector<Late> late;
+  };
+  static Kept& KeptLate();
+  // Takes what has ended out of `late`, to be destroyed without its lock.
+  static std::vector<Late> Ended(std::vector<Late>& late);
   // Shared with threads that may outlive this by the last step of a call that destroyed its client.
   struct Running {
     std::mutex mutex;

@@ -30,7 +30,7 @@ std::shared_ptr<DeviceGet> DeviceGet::Take(DeviceCalls& calls, std::vector<GetBl
     if (blocks[i].rows) {
       targets[i].rows = std::exchange(blocks[i].rows, std::nullopt);
       blocks[i].destination = {};
-    } else if (!blocks[i].destination.empty() && calls.Holds(memory)) {
+    } else if (!blocks[i].destination.empty() && calls.PlaceOf(memory) != MemoryPlace::kHost) {
       targets[i].raw = memory;
       blocks[i].destination = {};
     }
@@ -51,19 +51,36 @@ void DeviceGet::Start(uint32_t index, const FrameReceiver& receiver, CoderPool& 
     }
     work_ = *std::move(work);
   }
-  Target& target = targets_.at(index);
-  target.decoding.reset();
-  target.unfit = false;
-  target.layers = receiver.layers_ready();
-  if (window != nullptr && (owners_.empty() || owners_.back() != window)) {
-    owners_.push_back(std::move(window));
+  coders_ = &coders;
+  targets_.at(index).layers = receiver.layers_ready();
+  if (window == nullptr) window = receiver.view_memory();
+  Block block{index, receiver.frame(), receiver.view(), std::move(window)};
+  if (waiting_.empty() && HasRoom()) {
+    StartLocked(std::move(block));
+  } else {
+    waiting_.push_back(std::move(block));
   }
-  target.started = StartLocked(target, receiver, coders);
 }
 
-bool DeviceGet::StartLocked(Target& target, const FrameReceiver& receiver, CoderPool& coders) {
-  const FrameView& frame = receiver.frame();
-  const std::span<const std::byte> payload = receiver.view();
+bool DeviceGet::HasRoom() {
+  const auto full = [this] {
+    return under_way_bytes_ >= kUnderWayBytesMax || under_way_blocks_ >= kUnderWayBlocksMax;
+  };
+  if (full() && work_->Poll() == DeviceWork::State::kDone) under_way_bytes_ = under_way_blocks_ = 0;
+  return !full();
+}
+
+void DeviceGet::StartLocked(Block block) {
+  Target& target = targets_.at(block.index);
+  target.decoding.reset();
+  target.unfit = false;
+  under_way_bytes_ += block.payload.size();
+  ++under_way_blocks_;
+  target.started = Bring(target, block.frame, block.payload);
+  if (owners_.empty() || owners_.back() != block.owner) owners_.push_back(std::move(block.owner));
+}
+
+bool DeviceGet::Bring(Target& target, const FrameView& frame, std::span<const std::byte> payload) {
   if (!target.rows && IsRaw(frame)) return CopyRaw(target, frame, payload);
   auto* const raw = reinterpret_cast<uint8_t*>(target.raw);
   switch (
@@ -72,7 +89,7 @@ bool DeviceGet::StartLocked(Target& target, const FrameReceiver& receiver, Coder
       target.decoding = decodings_++;
       return true;
     case DeviceWork::Decoding::kUnfit:
-      if (!target.rows) return DecodeHere(target, frame, payload, coders);
+      if (!target.rows) return DecodeHere(target, frame, payload);
       target.unfit = true;
       return false;
     case DeviceWork::Decoding::kFailed:
@@ -99,11 +116,11 @@ bool DeviceGet::CopyRaw(const Target& target, const FrameView& frame,
 }
 
 bool DeviceGet::DecodeHere(const Target& target, const FrameView& frame,
-                           std::span<const std::byte> payload, CoderPool& coders) {
+                           std::span<const std::byte> payload) {
   const uint64_t bytes = frame.header().raw_bytes;
   const std::shared_ptr<std::byte[]> raw(new std::byte[bytes]);
   const RawTarget rows(frame.shape(), {raw.get(), bytes});
-  const auto coder = coders.Take();
+  const auto coder = coders_->Take();
   for (size_t i = 0; i < frame.streams().size(); ++i) {
     if (!coder->DecodeStream(frame, i, StreamOf(frame, i, payload), rows)) return false;
   }
@@ -116,10 +133,21 @@ void DeviceGet::AwaitLocked(std::vector<GetResult>& results, SystemTime deadline
     if (results[index].owner != nullptr) owners_.push_back(std::move(results[index].owner));
     results[index].view = {};
   }
-  const absl::Status status = calls_.Await(work_, deadline, std::exchange(owners_, {}));
-  if (status.ok()) return;
-  ended_ = true;
-  failed_ = status;
+  while (true) {
+    const absl::Status status = calls_.Await(work_, deadline, owners_);
+    if (!status.ok()) {
+      ended_ = true;
+      failed_ = status;
+      waiting_.clear();
+    }
+    under_way_bytes_ = under_way_blocks_ = 0;
+    if (waiting_.empty()) break;
+    while (!waiting_.empty() && HasRoom()) {
+      StartLocked(std::move(waiting_.front()));
+      waiting_.pop_front();
+    }
+  }
+  owners_.clear();
 }
 
 void DeviceGet::Await(std::vector<GetResult>& results, SystemTime deadline) {

@@ -20,7 +20,7 @@ absl::Status BringFromDevice(DeviceCalls& calls, Plane& plane, const Space& spac
   DeviceCalls::Owners owners;
   uint64_t under_way = 0;
   for (PutBlock& block : blocks) {
-    if (!block.rows && !calls.Holds(block.raw.get())) continue;
+    if (!block.rows && calls.PlaceOf(block.raw.get()) == MemoryPlace::kHost) continue;
     if (work == nullptr) {
       auto begun = calls.Begin();
       if (!begun.ok()) return begun.status();

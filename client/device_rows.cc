@@ -1,16 +1,15 @@
 #include "client/device_rows.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
 
 namespace larder {
 
-absl::Status CheckRows(const DeviceCalls& calls, const Space& space, const BlockRows& rows,
+absl::Status CheckRows(const DeviceCalls& calls, const KvShape& shape, const BlockRows& rows,
                        const std::string& field) {
-  const std::vector<RowCopy> copies = RowCopiesOf(space.shape, rows, rows);
+  const std::vector<RowCopy> copies = RowCopiesOf(shape, rows, rows);
   if (copies.empty()) {
     return InvalidField(field, "rows of a space that has none",
                         "a space of attention or latents; others take a destination");
@@ -22,7 +21,8 @@ absl::Status CheckRows(const DeviceCalls& calls, const Space& space, const Block
                           "multiples of 16 bytes, and pages of 1 token or more");
     }
     const auto apart = [&](uint32_t count, int64_t stride) {
-      return count < 2 || std::abs(stride) >= copy.row_bytes;
+      const auto step = static_cast<uint64_t>(stride);
+      return count < 2 || (stride < 0 ? 0 - step : step) >= copy.row_bytes;
     };
     const bool paged = at.pages != nullptr;
     const uint64_t reach = uint64_t{at.pages_per_block} * at.page_tokens;

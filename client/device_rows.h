@@ -11,7 +11,7 @@ namespace larder {
 
 // Faults that need no server: a space without such rows, steps or addresses that are no multiple of 16 bytes, memory that is not the
 // device's. `field` names them.
-absl::Status CheckRows(const DeviceCalls& calls, const Space& space, const BlockRows& rows,
+absl::Status CheckRows(const DeviceCalls& calls, const KvShape& shape, const BlockRows& rows,
                        const std::string& field);
 
 }  // namespace larder

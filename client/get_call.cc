@@ -185,7 +185,7 @@ absl::Status CheckGet(const Space& space, std::span<const GetBlock> blocks,
                           "memory of the host or of ClientOptions::device");
     }
     if (blocks[i].rows) {
-      const absl::Status status = CheckRows(device, space, *blocks[i].rows, field + "rows");
+      const absl::Status status = CheckRows(device, space.shape, *blocks[i].rows, field + "rows");
       if (!status.ok()) return status;
     } else if (!blocks[i].destination.empty() && blocks[i].destination.size() < raw_bytes) {
       return InvalidField(

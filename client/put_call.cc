@@ -230,7 +230,8 @@ absl::Status CheckPut(const Space& space, std::span<const PutBlock> blocks,
                           "memory of the host or of ClientOptions::device");
     }
     if (block.rows) {
-      const absl::Status status = CheckRows(device, space, *block.rows, field + "rows");
+      const absl::Status status =
+          CheckRows(device, ShapeOf(space, block), *block.rows, field + "rows");
       if (!status.ok()) return status;
       continue;
     }

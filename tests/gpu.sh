@@ -150,8 +150,8 @@ device_bench() {
   local rc=0
   "$server_bin/larder" --address "${address% *}" --plane "$2" --window-bytes 512MiB --window-touch bench --batch 8 --seconds 1 "${@:3}" \
     >"$logs/device_bench.log" 2>&1 || rc=$?
-  awk -v of="$1" '/throughput/ { speed = $2 " " $3 } /copies alone/ { alone = ", copies alone " $3 " " $4 } END { print of ": " speed alone }' \
-    "$logs/device_bench.log"
+  awk -v of="$1" '/throughput/ { speed = $2 " " $3 } /copies alone/ { alone = ", copies alone " $3 " " $4 } /misses/ { missed = $2 } END { print of ": " speed alone (missed == "0" ? "" : ", MISSES"); exit missed != "0" }' \
+    "$logs/device_bench.log" || rc=1
   ((rc == 0)) || cat "$logs/device_bench.log"
   return "$rc"
 }

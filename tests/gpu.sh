@@ -116,25 +116,16 @@ metric() {
   exec 3>&-
 }
 
-# A trace of multi-turn chats with blocks of an 8B model, through little DRAM and an HBM tier, encoded on the device: every block is
-# compared, and each of the three must have had its part.
-replay_on_device() {
-  local work pid rc=0 moved brought encoded
+# with_server NAME FLAGS... : runs the function NAME beside a larderd with these flags, in a folder of its own, $work; its listener and its
+# metrics are $listen and $metrics then.
+with_server() {
+  local name=$1 work pid listen metrics rc=0
   work=$(mktemp -d)
-  "$server_bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 256MiB --hbm-bytes 4GiB --codec-device gpu \
-    --log-level warn >"$work/ready" 2>"$work/log" &
+  "$server_bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --log-level warn "${@:2}" >"$work/ready" 2>"$work/log" &
   pid=$!
   if await_server "$pid" "$work/ready"; then
     read -r listen metrics <<<"$address"
-    "$server_bin/larder" trace generate --out "$work/trace.jsonl" --requests 150 || rc=1
-    "$server_bin/larder" --address "$listen" replay --trace "$work/trace.jsonl" --model llama-3-8b --block-tokens 16 --codec server \
-      --verify || rc=1
-    "$server_bin/larder" --address "$listen" stats || rc=1
-    moved=$(metric "$metrics" 'larder_hbm_moved_blocks_total{kind="moved"}')
-    brought=$(metric "$metrics" 'larder_hbm_moved_blocks_total{kind="brought"}')
-    encoded=$(metric "$metrics" 'larder_encode_device_blocks_total{end="done"}')
-    echo "blocks moved to HBM $moved, brought back $brought, encoded on the device $encoded"
-    awk "BEGIN { exit !($moved > 0 && $brought > 0 && $encoded > 0) }" || rc=1
+    "$name" || rc=1
   else
     rc=1
   fi
@@ -145,10 +136,26 @@ replay_on_device() {
   return "$rc"
 }
 
+# A trace of multi-turn chats with blocks of an 8B model, through little DRAM and an HBM tier, encoded on the device: every block is
+# compared, and each of the three must have had its part.
+replay_on_device() {
+  local rc=0 moved brought encoded
+  "$server_bin/larder" trace generate --out "$work/trace.jsonl" --requests 150 || rc=1
+  "$server_bin/larder" --address "$listen" replay --trace "$work/trace.jsonl" --model llama-3-8b --block-tokens 16 --codec server \
+    --verify || rc=1
+  "$server_bin/larder" --address "$listen" stats || rc=1
+  moved=$(metric "$metrics" 'larder_hbm_moved_blocks_total{kind="moved"}')
+  brought=$(metric "$metrics" 'larder_hbm_moved_blocks_total{kind="brought"}')
+  encoded=$(metric "$metrics" 'larder_encode_device_blocks_total{end="done"}')
+  echo "blocks moved to HBM $moved, brought back $brought, encoded on the device $encoded"
+  awk "BEGIN { exit !($moved > 0 && $brought > 0 && $encoded > 0) }" || rc=1
+  return "$rc"
+}
+
 # device_bench NAME PLANE FLAGS...: one measurement, a line.
 device_bench() {
   local rc=0
-  "$server_bin/larder" --address "${address% *}" --plane "$2" --window-bytes 512MiB --window-touch bench --batch 8 --seconds 1 "${@:3}" \
+  "$server_bin/larder" --address "$listen" --plane "$2" --window-bytes 512MiB --window-touch bench --batch 8 --seconds 1 "${@:3}" \
     >"$logs/device_bench.log" 2>&1 || rc=$?
   awk -v of="$1" '/throughput/ { speed = $2 " " $3 } /copies alone/ { alone = ", copies alone " $3 " " $4 } /misses/ { missed = $2 } END { print of ": " speed alone (missed == "0" ? "" : ", MISSES"); exit missed != "0" }' \
     "$logs/device_bench.log" || rc=1
@@ -159,32 +166,20 @@ device_bench() {
 # Blocks between every plane's window and the device's memory, beside copies alone of the same blocks; and those of a model, encoded,
 # into host memory and into the device's.
 device_planes() {
-  local work pid rc=0 plane op
-  work=$(mktemp -d)
-  "$server_bin/larderd" --listen 127.0.0.1:0 --metrics-listen 127.0.0.1:0 --dram-bytes 2GiB --codec raw --codec-fidelity-min compact \
-    --ucx-listen 127.0.0.1:0 --log-level warn >"$work/ready" 2>"$work/log" &
-  pid=$!
-  if await_server "$pid" "$work/ready"; then
-    for plane in inline shm ucx; do
-      for op in get put; do
-        for size in 1MiB 4MiB; do
-          device_bench "device memory: $plane $op $size" "$plane" --op "$op" --block-bytes "$size" --blocks 96 --device 0 || rc=1
-        done
+  local rc=0 plane op size codec target
+  for plane in inline shm ucx; do
+    for op in get put; do
+      for size in 1MiB 4MiB; do
+        device_bench "device memory: $plane $op $size" "$plane" --op "$op" --block-bytes "$size" --blocks 96 --device 0 || rc=1
       done
     done
-    for codec in raw fp8 balanced compact; do
-      for target in "" "--device 0"; do
-        device_bench "device memory: get of llama-3-8b's blocks, $codec, over shm, ${target:-host memory}" shm --op get --model llama-3-8b \
-          --codec "$codec" --blocks 48 $target || rc=1
-      done
+  done
+  for codec in raw fp8 balanced compact; do
+    for target in "" "--device 0"; do
+      device_bench "device memory: get of llama-3-8b's blocks, $codec, over shm, ${target:-host memory}" shm --op get --model llama-3-8b \
+        --codec "$codec" --blocks 48 $target || rc=1
     done
-  else
-    rc=1
-  fi
-  kill -TERM "$pid" 2>/dev/null || true
-  wait "$pid" || rc=1
-  cat "$work/log"
-  rm -rf "$work"
+  done
   return "$rc"
 }
 
@@ -203,8 +198,8 @@ device_planes() {
     [[ -z $sanitize ]] || check device_blocks_memcheck compute-sanitizer --tool memcheck --error-exitcode 1 \
       "$server_bin/device_blocks_conformance" --gtest_filter='*/CudaShm'
     if ((skipped == 0)); then  # there is a device
-      check device_planes device_planes
-      check replay replay_on_device
+      check device_planes with_server device_planes --dram-bytes 2GiB --codec raw --codec-fidelity-min compact --ucx-listen 127.0.0.1:0
+      check replay with_server replay_on_device --dram-bytes 256MiB --hbm-bytes 4GiB --codec-device gpu
       check crash_harness "$server_bin/crash_harness" --cycles=20 --hbm=cuda --server="$server_bin/larderd_faults"
     fi
   fi

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <charconv>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "proto/contract/errors.h"
@@ -15,8 +16,12 @@ absl::StatusOr<sockaddr_in> ParseAddress(const std::string& text) {
   const size_t colon = text.rfind(':');
   uint16_t port = 0;
   const char* const end = text.data() + text.size();
-  if (colon == std::string::npos ||
-      std::from_chars(text.data() + colon + 1, end, port).ptr != end ||
+  // No digits, or too many, leave an error; other characters something behind.
+  const auto whole_port = [&] {
+    const auto [behind, error] = std::from_chars(text.data() + colon + 1, end, port);
+    return error == std::errc() && behind == end;
+  };
+  if (colon == std::string::npos || !whole_port() ||
       ::inet_pton(AF_INET, text.substr(0, colon).c_str(), &address.sin_addr) != 1) {
     return InvalidField("ucx address", text, "IPv4:PORT");
   }

@@ -13,7 +13,7 @@ import sys
 import layers
 from cpp_text import functions, strip_opaque
 
-ROOTS = ('.ci', 'client', 'cmake', 'deploy', 'kernels', 'proto', 'server', 'tests')
+ROOTS = ('.ci', 'client', 'cmake', 'deploy', 'kernels', 'proto', 'server', 'tests', 'transport')
 CPP = {'.h', '.cc', '.cu', '.cuh'}
 CODE = CPP | {'.py', '.sh', '.proto', '.cmake'}
 HEADERS = {'.h', '.cuh'}

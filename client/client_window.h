@@ -12,6 +12,7 @@
 #include <string_view>
 #include <thread>
 
+#include "client/cache_choice.h"
 #include "client/call_link.h"
 #include "client/client.h"
 #include "client/outgoing_frame.h"
@@ -49,6 +50,8 @@ class ClientWindow {
   virtual bool alive() const = 0;
   // Whether the server tells the progress slots of a get while it writes; else the window does, as bytes arrive.
   virtual bool server_tells() const = 0;
+  // How the server should copy into it; null where that is not the question.
+  virtual CacheChoice* cache_choice() { return nullptr; }
 
   // The next bytes of a block, in order, and how long it is. They are the window's: gone when it returns.
   using Arrived =

@@ -1,6 +1,7 @@
 #include "client/frame_receiver.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "kernels/copy/block_copy.h"
@@ -12,6 +13,9 @@ namespace {
 // window: 11.9 beside 8.7 GB/s, because the CPU fetches the next step while this one is verified.
 constexpr size_t kStepBytes = 16 * 1024;
 constexpr size_t kWindowStepBytes = 4 * 1024;
+// A frame of so much goes from a window past the caches: 12.7 to 20 beside 10.4 to 12.5 GB/s. Of a smaller one the reader
+// finds some in them.
+constexpr uint64_t kStreamFrameMin = 64 * 1024;
 
 }  // namespace
 
@@ -23,6 +27,7 @@ bool FrameReceiver::Write(std::span<const std::byte> piece, const std::byte* sta
     stands += taken;
   }
   if (!faulty_ && !piece.empty() && !WritePayload(piece, stands)) faulty_ = true;
+  EndStreaming();  // before anybody is told of these bytes
   return !faulty_;
 }
 
@@ -96,7 +101,8 @@ uint32_t FrameReceiver::layers_ready() const {
 
 std::span<const std::byte> FrameReceiver::Land(const StreamEntry& stream, uint64_t within,
                                                std::span<const std::byte> piece,
-                                               const std::byte* stands) {
+                                               const std::byte* stands,
+                                               std::span<std::byte> bounce) {
   std::span<std::byte> target;
   if (in_place_) {
     if (view_ == nullptr) view_ = stands;
@@ -114,8 +120,12 @@ std::span<const std::byte> FrameReceiver::Land(const StreamEntry& stream, uint64
     target = std::span(encoded_).subspan(within, piece.size());
   }
   if (options_.contiguous) {  // a window: what is verified is what will be read
-    std::memcpy(target.data(), piece.data(), piece.size());
-    return target;
+    if (frame_bytes_ < kStreamFrameMin) {
+      std::memcpy(target.data(), piece.data(), piece.size());
+      return target;
+    }
+    StreamThrough(target.data(), bounce.data(), piece.data(), piece.size());
+    return bounce.first(piece.size());
   }
   // An encoded stream is read again soon.
   (IsRawStream(stream) ? StreamBlock : CopyBlock)(target.data(), piece.data(), piece.size());
@@ -132,6 +142,7 @@ bool FrameReceiver::EndStream(const StreamEntry& stream) {
 
 bool FrameReceiver::WritePayload(std::span<const std::byte> piece, const std::byte* stands) {
   const size_t step_bytes = options_.contiguous && !in_place_ ? kWindowStepBytes : kStepBytes;
+  alignas(64) std::array<std::byte, kWindowStepBytes> bounce;
   const auto streams = frame_.streams();
   while (!piece.empty()) {
     if (stream_ == streams.size()) return false;  // bytes past the last stream
@@ -142,7 +153,7 @@ bool FrameReceiver::WritePayload(std::span<const std::byte> piece, const std::by
     std::span<const std::byte> checked = piece;
     if (within < stream.bytes) {
       step = std::min<uint64_t>(step, stream.bytes - within);
-      checked = Land(stream, within, piece.first(step), stands);
+      checked = Land(stream, within, piece.first(step), stands, bounce);
     } else {
       step = std::min<uint64_t>(step, end - offset_);
     }

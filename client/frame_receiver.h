@@ -77,10 +77,11 @@ class FrameReceiver {
   bool IsRawStream(const StreamEntry& stream) const {
     return frame_.descriptors()[stream.descriptor].codec_id == kCodecRaw;
   }
-  // Puts bytes of the current stream where they will be read, and returns those to verify: there, when others reach the
-  // piece as well.
+  // Puts bytes of the current stream where they will be read, and returns those to verify: what stands there, or, in
+  // `bounce`, what was put there, when others reach the piece as well.
   std::span<const std::byte> Land(const StreamEntry& stream, uint64_t within,
-                                  std::span<const std::byte> piece, const std::byte* stands);
+                                  std::span<const std::byte> piece, const std::byte* stands,
+                                  std::span<std::byte> bounce);
   bool EndStream(const StreamEntry& stream);
 
   const ExpectedFrame& expected_;

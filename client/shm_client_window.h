@@ -30,6 +30,7 @@ class ShmClientWindow final : public ClientWindow {
   CallLink& calls() override { return calls_; }
   bool alive() const override { return alive_.load(std::memory_order_relaxed); }
   bool server_tells() const override { return true; }
+  CacheChoice* cache_choice() override { return &cache_choice_; }
   uint64_t BeginGet(std::span<const WindowSpan>, std::span<ProgressSlot>, Arrived) override {
     return 0;
   }
@@ -52,6 +53,7 @@ class ShmClientWindow final : public ClientWindow {
   const uint64_t bytes_;
   std::string id_;
   CallLink calls_;
+  CacheChoice cache_choice_;
   std::thread receiver_;  // of answers; asleep without
 };
 

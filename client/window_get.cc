@@ -95,9 +95,11 @@ void WindowGet::Send() {
   v1::GetToWindowRequest& request = batch_->request;
   std::vector<uint32_t> indices;
   std::vector<WindowSpan> spans;
+  room_bytes_ = 0;
   for (const Arriving& block : blocks_) {
     indices.push_back(block.frame.index());
     spans.push_back(block.span);
+    room_bytes_ += block.span.bytes;
     v1::WindowRange* const target = request.add_targets();
     target->set_offset(block.span.offset);
     target->set_bytes(block.span.bytes);
@@ -108,6 +110,8 @@ void WindowGet::Send() {
   if (work_->lease_ttl.count() > 0) {
     *request.mutable_lease_ttl() = DurationToWire(work_->lease_ttl);
   }
+  ChooseCache();
+  request.set_to_caches(to_caches_);
   // Told of layers, the caller may take its time, which is not the receiving thread's.
   on_arrival_ = !open_.window->server_tells() && !work_->options.on_layers && FewCores();
   std::memset(open_.window->memory().data() + slots_.offset, 0, slots_.bytes);
@@ -127,6 +131,21 @@ void WindowGet::Send() {
   }
   if (!over_link_) SendOverGrpc();
   if (waiter != nullptr) waiter->Offer([self] { self->WaitFor(); });
+}
+
+// Only the time of who receives as fast as he can tells how fast that is.
+void WindowGet::ChooseCache() {
+  CacheChoice* const choice = open_.window->cache_choice();
+  to_caches_ = choice != nullptr && choice->Next(room_bytes_);
+  timed_ = choice != nullptr && work_->waiter != nullptr && !work_->options.on_layers;
+  sent_at_ = std::chrono::steady_clock::now();
+}
+
+// Every block is whole.
+void WindowGet::RecordTime() {
+  if (!timed_) return;
+  open_.window->cache_choice()->Record(room_bytes_, to_caches_,
+                                       std::chrono::steady_clock::now() - sent_at_);
 }
 
 // For a caller that waits, who does nothing on the window's thread.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -67,6 +68,8 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   bool SeeReceived();
   void AwaitAnswer();
   void GiveUpWhenLate();
+  void ChooseCache();
+  void RecordTime();
   bool Receive();
   void ReceiveBlock(size_t position);
   uint64_t BytesBehind(size_t position) const;
@@ -96,6 +99,10 @@ class WindowGet : public std::enable_shared_from_this<WindowGet> {
   WindowSpan slots_;
   uint64_t tag_ = 0;
   std::shared_ptr<Batch> batch_;
+  uint64_t room_bytes_ = 0;  // of its blocks
+  bool timed_ = false;       // how long it takes tells how the next should be copied
+  bool to_caches_ = false;   // how this one is
+  std::chrono::steady_clock::time_point sent_at_;
   bool over_link_ = false;   // its deadline is the waiter's affair
   bool on_arrival_ = false;  // the window's thread verifies what it receives
   bool untouched_ = false;   // the call has ended so that nothing touches its spans any more

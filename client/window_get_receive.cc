@@ -33,6 +33,7 @@ ClientWindow::Arrived WindowGet::ToBatch() {
 // On the thread that waits for the call.
 void WindowGet::WaitFor() {
   const bool whole = on_arrival_ ? SeeReceived() : Receive();
+  if (whole) RecordTime();
   // But a prefix's answer has its lease.
   const bool enough = whole && !work_->prefix;
   if (!enough) AwaitAnswer();

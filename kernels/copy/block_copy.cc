@@ -4,6 +4,7 @@
 #include <immintrin.h>
 #endif
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -20,18 +21,27 @@ constexpr size_t kLineBytes = 64;
 // How far ahead of the copy the source is asked for.
 constexpr size_t kAheadBytes = 1024;
 
-// Whole lines, past the caches. SSE2, which every x86-64 has: memory is slower than wider registers.
-void StreamLines(std::byte* target, const std::byte* source, size_t bytes) {
+// Whole lines. SSE2, which every x86-64 has: memory is slower than wider registers.
+template <auto kStoreWord, auto kHint>
+void CopyLines(std::byte* target, const std::byte* source, size_t bytes) {
   constexpr size_t kWords = kLineBytes / sizeof(__m128i);
   for (size_t at = 0; at < bytes; at += kLineBytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(source + at) + kAheadBytes, _MM_HINT_NTA);
+    _mm_prefetch(reinterpret_cast<const char*>(source + at) + kAheadBytes, kHint);
     const auto* const from = reinterpret_cast<const __m128i*>(source + at);
     auto* const to = reinterpret_cast<__m128i*>(target + at);
     __m128i line[kWords];
     for (size_t word = 0; word < kWords; ++word) line[word] = _mm_loadu_si128(from + word);
-    for (size_t word = 0; word < kWords; ++word) _mm_stream_si128(to + word, line[word]);
+    for (size_t word = 0; word < kWords; ++word) kStoreWord(to + word, line[word]);
   }
-  _mm_sfence();  // what is told after the copy must not be seen before it
+}
+
+// Whole lines past the caches, where `target` has them; the rest as usual.
+void StreamLines(std::byte* target, const std::byte* source, size_t bytes) {
+  const size_t head = std::min<size_t>(-reinterpret_cast<uintptr_t>(target) % kLineBytes, bytes);
+  const size_t lines = (bytes - head) / kLineBytes * kLineBytes;
+  std::memcpy(target, source, head);
+  CopyLines<_mm_stream_si128, _MM_HINT_NTA>(target + head, source + head, lines);
+  std::memcpy(target + head + lines, source + head + lines, bytes - head - lines);
 }
 #endif
 
@@ -50,15 +60,30 @@ void CopyBlock(std::byte* target, const std::byte* source, size_t bytes) {
 void StreamBlock(std::byte* target, const std::byte* source, size_t bytes) {
 #if defined(__x86_64__)
   if (bytes >= kStreamCopyMin) {
-    const size_t head = -reinterpret_cast<uintptr_t>(target) % kLineBytes;
-    const size_t lines = (bytes - head) / kLineBytes * kLineBytes;
-    std::memcpy(target, source, head);
-    StreamLines(target + head, source + head, lines);
-    std::memcpy(target + head + lines, source + head + lines, bytes - head - lines);
+    StreamLines(target, source, bytes);
+    EndStreaming();  // what is told after the copy must not be seen before it
     return;
   }
 #endif
   std::memcpy(target, source, bytes);
+}
+
+void StreamThrough(std::byte* target, std::byte* bounce, const std::byte* source, size_t bytes) {
+#if defined(__x86_64__)
+  const size_t lines = bytes / kLineBytes * kLineBytes;
+  CopyLines<_mm_storeu_si128, _MM_HINT_T0>(bounce, source, lines);
+  std::memcpy(bounce + lines, source + lines, bytes - lines);
+  StreamLines(target, bounce, bytes);
+#else
+  std::memcpy(bounce, source, bytes);
+  std::memcpy(target, bounce, bytes);
+#endif
+}
+
+void EndStreaming() {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
 }
 
 }  // namespace larder

@@ -14,4 +14,10 @@ void CopyBlock(std::byte* target, const std::byte* source, size_t bytes);
 // traffic to memory. The bytes are there before anything that this thread stores afterwards.
 void StreamBlock(std::byte* target, const std::byte* source, size_t bytes);
 
+// As StreamBlock, by way of `bounce`, which then holds the same bytes in a cache of this core: what is verified there is what
+// stands at the target, whoever writes to the source meanwhile. For pieces of a few KiB, whose next one the CPU fetches
+// while this one is verified. They may be seen at the target only after EndStreaming.
+void StreamThrough(std::byte* target, std::byte* bounce, const std::byte* source, size_t bytes);
+void EndStreaming();
+
 }  // namespace larder

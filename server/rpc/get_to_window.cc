@@ -58,6 +58,7 @@ absl::Status GetToWindow::Accept(const v1::GetToWindowRequest& request) {
   WindowFetch::Request fetch;
   fetch.tag = request.tag();
   fetch.prefix = request.prefix();
+  fetch.to_caches = request.to_caches();
   fetch.deadline = origin_.deadline;
   fetch.on_progress = [this] { ticket_.Touch(); };
   for (const v1::WindowRange& range : request.targets()) {

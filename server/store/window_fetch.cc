@@ -155,6 +155,7 @@ Transfer WindowFetch::TransferOf(size_t index) const {
     transfer.progress_offset = *request_.progress_offset + index * sizeof(ProgressSlot);
   }
   transfer.deadline = request_.deadline;
+  transfer.to_caches = request_.to_caches;
   return transfer;
 }
 

@@ -50,6 +50,7 @@ class WindowFetch : public std::enable_shared_from_this<WindowFetch> {
     uint64_t tag = 0;
     // After the first block that is no hit, the rest is the same miss.
     bool prefix = false;
+    bool to_caches = false;  // Transfer's
     TimePoint deadline = TimePoint::max();
     // Called whenever a block has ended, before `done`; may be empty.
     std::function<void()> on_progress;

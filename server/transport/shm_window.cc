@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/copy/block_copy.h"
@@ -116,7 +117,11 @@ void ShmWindow::Write(const Transfer& transfer, const ByteSpans& source, Transfe
       !slot_lives ? TransferEnd::kFailed
                   : Move(transfer, source,
                          [&](std::byte* window, std::span<std::byte> step, uint64_t copied) {
-                           StreamBlock(window, step.data(), step.size());
+                           if (transfer.to_caches) {
+                             std::memcpy(window, step.data(), step.size());
+                           } else {
+                             StreamBlock(window, step.data(), step.size());
+                           }
                            if (slot == nullptr || copied == bytes) return;  // the end is told below
                            state = ProgressSlot::kBegun |
                                    static_cast<uint32_t>(copied / ProgressSlot::kUnitBytes);

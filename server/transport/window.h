@@ -35,6 +35,8 @@ struct Transfer {
   // Shared memory: the block's progress slot, told as the bytes arrive. Absent: none.
   std::optional<uint64_t> progress_offset;
   TimePoint deadline;
+  // Shared memory, Write: what is copied stays in this core's caches, for a reader that shares them.
+  bool to_caches = false;
   // Read: told of the bytes that the target gets, in order, all of them before `done`, and nobody else's then. Where they
   // arrive in pieces it is called for each, on a transport thread that has it in its cache. May be empty.
   std::function<void(std::span<const std::byte>)> landed = nullptr;

@@ -27,5 +27,25 @@ TEST(BlockCopyTest, CopiesEverySizeExactly) {
   }
 }
 
+TEST(BlockCopyTest, WhatBouncesStandsInBothPlaces) {
+  std::mt19937 random(2);
+  std::vector<std::byte> source(8192);
+  for (std::byte& byte : source) byte = static_cast<std::byte>(random());
+  for (const size_t bytes : {0u, 1u, 63u, 64u, 65u, 127u, 4095u, 4096u, 4097u}) {
+    for (const size_t shift : {0u, 1u, 16u, 63u}) {
+      std::vector<std::byte> target(bytes + 256, std::byte{0xEE});
+      std::vector<std::byte> bounce(bytes + 1, std::byte{0xEE});
+      std::byte* const to = target.data() + 64 + shift;
+      StreamThrough(to, bounce.data(), source.data() + 3, bytes);
+      EndStreaming();
+      EXPECT_EQ(std::memcmp(to, source.data() + 3, bytes), 0) << bytes;
+      EXPECT_EQ(std::memcmp(bounce.data(), source.data() + 3, bytes), 0) << bytes;
+      EXPECT_EQ(to[-1], std::byte{0xEE});
+      EXPECT_EQ(to[bytes], std::byte{0xEE}) << bytes;
+      EXPECT_EQ(bounce[bytes], std::byte{0xEE}) << bytes;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace larder

@@ -12,12 +12,12 @@ using testing::Bytes;
 
 // A frame of several layers whose streams need padding, and what its reader expects.
 struct Sample {
-  explicit Sample(uint32_t tokens = 7) {
+  explicit Sample(uint32_t tokens = 7, uint32_t kv_heads = 2) {
     shape.kind = GroupKind::kAttention;
     shape.dtype = Dtype::kBf16;
     shape.axis_order = AxisOrder::kNhd;
     shape.layers = 3;
-    shape.kv_heads = 2;
+    shape.kv_heads = kv_heads;
     shape.head_dim_k = 5;
     shape.head_dim_v = 3;
     shape.tokens = 7;
@@ -86,8 +86,7 @@ TEST(FrameReceiverTest, EveryTruncationIsNoticed) {
   const Sample good;
   for (size_t size = 0; size < good.frame.size(); ++size) {
     Sample sample;
-    FrameReceiver receiver(sample.expected, sample.frame.size(), sample.destination,
-                           sample.coders);
+    FrameReceiver receiver(sample.expected, sample.frame.size(), sample.destination, sample.coders);
     receiver.Write(std::span(good.frame).first(size));
     ASSERT_FALSE(receiver.Finish()) << size;
   }
@@ -110,6 +109,41 @@ TEST(FrameReceiverTest, BytesPastTheFrameAreRefused) {
   Sample sample;
   sample.frame.resize(sample.frame.size() + 1);
   EXPECT_FALSE(sample.Receive(sample.frame, 1000));
+}
+
+// From a window: a small frame by way of the caches, a large one past them.
+TEST(FrameReceiverTest, CopiesFromAWindowToAnyAddress) {
+  for (const uint32_t kv_heads : {2u, 1000u}) {
+    const Sample good(7, kv_heads);
+    for (const size_t shift : {0u, 1u, 8u, 32u, 63u}) {
+      for (const size_t piece : {good.frame.size(), size_t{131'072}, size_t{65'600}}) {
+        Sample sample(7, kv_heads);
+        Bytes memory(sample.raw.size() + 128, std::byte{0xEE});
+        const std::span<std::byte> destination(memory.data() + shift, sample.raw.size());
+        FrameReceiver receiver(sample.expected, sample.frame.size(), destination, sample.coders,
+                               {.contiguous = true});
+        for (size_t at = 0; at < sample.frame.size(); at += piece) {
+          receiver.Write(
+              std::span(sample.frame).subspan(at, std::min(piece, sample.frame.size() - at)));
+        }
+        ASSERT_TRUE(receiver.Finish()) << kv_heads << " " << shift << " " << piece;
+        EXPECT_TRUE(std::equal(sample.raw.begin(), sample.raw.end(), destination.begin()));
+        EXPECT_EQ(memory[shift + sample.raw.size()], std::byte{0xEE});
+      }
+    }
+  }
+}
+
+TEST(FrameReceiverTest, AFlippedBitInAWindowIsNoticed) {
+  Sample sample(7, 1000);
+  for (size_t at = 0; at < sample.frame.size(); at += 4093) {
+    sample.frame[at] ^= std::byte{1};
+    FrameReceiver receiver(sample.expected, sample.frame.size(), sample.destination, sample.coders,
+                           {.contiguous = true});
+    receiver.Write(sample.frame);
+    EXPECT_FALSE(receiver.Finish()) << at;
+    sample.frame[at] ^= std::byte{1};
+  }
 }
 
 TEST(FrameReceiverTest, LeavesARawFrameWithoutGapsWhereItArrives) {

@@ -103,14 +103,13 @@ class PlaneConformance : public ::testing::TestWithParam<Case> {
   std::unique_ptr<Client> client_;
 };
 
-INSTANTIATE_TEST_SUITE_P(
-    Planes, PlaneConformance,
-    ::testing::Values(Case{"Inline", PlaneChoice::kInline, PlaneKind::kInline},
-                      Case{"Shm", PlaneChoice::kShm, PlaneKind::kShm},
-                      Case{"UcxTcp", PlaneChoice::kUcx, PlaneKind::kUcx},
-                      Case{"UcxMoreAllowed", PlaneChoice::kUcx, PlaneKind::kUcx,
-                           "posix,sysv,cma,tcp"}),
-    [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(Planes, PlaneConformance,
+                         ::testing::Values(Case{"Inline", PlaneChoice::kInline, PlaneKind::kInline},
+                                           Case{"Shm", PlaneChoice::kShm, PlaneKind::kShm},
+                                           Case{"UcxTcp", PlaneChoice::kUcx, PlaneKind::kUcx},
+                                           Case{"UcxMoreAllowed", PlaneChoice::kUcx,
+                                                PlaneKind::kUcx, "posix,sysv,cma,tcp"}),
+                         [](const auto& test) { return test.param.name; });
 
 TEST_P(PlaneConformance, PutsAndGetsExactlyTheirBytes) {
   const auto other = Connect(PlaneChoice::kInline);
@@ -118,7 +117,9 @@ TEST_P(PlaneConformance, PutsAndGetsExactlyTheirBytes) {
   for (const uint32_t row_bytes : {1u, 64u, 521u, 2048u, 16'384u, 65'544u}) {
     const Space space = SpaceOf(*client_, row_bytes);
     Put(*client_, space, row_bytes, 3);
-    EXPECT_EQ(Get(*client_, space, row_bytes, 4), 3u) << row_bytes;
+    for (int time = 0; time < 3; ++time) {  // a window tries past the caches and into them
+      EXPECT_EQ(Get(*client_, space, row_bytes, 4), 3u) << row_bytes;
+    }
     EXPECT_EQ(Get(*other, SpaceOf(*other, row_bytes), row_bytes, 4), 3u) << row_bytes;
   }
 }

@@ -183,7 +183,9 @@ TEST_P(TransportConformance, WritesExactlyItsRange) {
       std::fill(subject_->memory().begin(), subject_->memory().end(), std::byte{9});
       subject_->ReadyForWrite(++tag, 64, bytes);
       Ended ended;
-      subject_->window().Write(At(64, tag, Long()), Split(source, piece), ended.Done());
+      Transfer transfer = At(64, tag, Long());
+      transfer.to_caches = tag % 2 == 0;
+      subject_->window().Write(transfer, Split(source, piece), ended.Done());
       ended.Wait();
       if (subject_->loses() && ended.end == TransferEnd::kOverDeadline) continue;
       ASSERT_EQ(ended.end, TransferEnd::kDone);

@@ -50,7 +50,7 @@ class ClientWindow {
   virtual bool alive() const = 0;
   // Whether the server tells the progress slots of a get while it writes; else the window does, as bytes arrive.
   virtual bool server_tells() const = 0;
-  // How the server should copy into it; null where that is not the question.
+  // How the server should copy into it; null: a plane without such copies.
   virtual CacheChoice* cache_choice() { return nullptr; }
 
   // The next bytes of a block, in order, and how long it is. They are the window's: gone when it returns.

@@ -1,10 +1,12 @@
 // Takes one frame as it arrives, cut anywhere; checks that it is the block that was asked for;
 // verifies every checksum; and writes the raw block straight into the caller's memory: raw streams
-// with one copy, encoded ones decoded as soon as the last byte of the stream is verified. No frame is
-// ever held whole, and one that arrives in memory that stays (a window) is decoded from there, or, with
-// `view`, not copied at all. With `encoded` nothing is decoded: who asked will do it, on a device.
+// with one copy (large ones from a window with two, of which one stays in a cache), encoded ones
+// decoded as soon as the last byte of the stream is verified. No frame is ever held whole, and one
+// that arrives in memory that stays (a window) is decoded from there, or, with `view`, not copied at
+// all. With `encoded` nothing is decoded: who asked will do it, on a device.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -67,6 +69,9 @@ class FrameReceiver {
   const std::shared_ptr<std::byte[]>& view_memory() const { return own_; }
 
  private:
+  // A step of what comes from a window. Small: the CPU fetches the next one while this one is verified.
+  static constexpr size_t kWindowStepBytes = 4 * 1024;
+  using Bounce = std::array<std::byte, kWindowStepBytes>;
   size_t GatherHeader(std::span<const std::byte> piece);
   bool AcceptHeader();
   void PlaceView();
@@ -77,11 +82,11 @@ class FrameReceiver {
   bool IsRawStream(const StreamEntry& stream) const {
     return frame_.descriptors()[stream.descriptor].codec_id == kCodecRaw;
   }
-  // Puts bytes of the current stream where they will be read, and returns those to verify: what stands there, or, in
-  // `bounce`, what was put there, when others reach the piece as well.
+  // Puts bytes of the current stream where they will be read, and returns those to verify. Where others reach the piece as
+  // well and it is copied, these are the copy, or what `bounce` keeps of it; else the piece.
   std::span<const std::byte> Land(const StreamEntry& stream, uint64_t within,
                                   std::span<const std::byte> piece, const std::byte* stands,
-                                  std::span<std::byte> bounce);
+                                  Bounce& bounce);
   bool EndStream(const StreamEntry& stream);
 
   const ExpectedFrame& expected_;

@@ -133,19 +133,22 @@ void WindowGet::Send() {
   if (waiter != nullptr) waiter->Offer([self] { self->WaitFor(); });
 }
 
-// Only the time of who receives as fast as he can tells how fast that is.
+// Only who waits, and does nothing but receive, can tell how fast that is.
 void WindowGet::ChooseCache() {
   CacheChoice* const choice = open_.window->cache_choice();
-  to_caches_ = choice != nullptr && choice->Next(room_bytes_);
-  timed_ = choice != nullptr && work_->waiter != nullptr && !work_->options.on_layers;
+  timed_ = choice != nullptr && work_->waiter != nullptr && !work_->options.on_layers &&
+           work_->device == nullptr && !work_->verify_at_server;
+  to_caches_ = timed_ && choice->ToCaches(room_bytes_);
   sent_at_ = std::chrono::steady_clock::now();
 }
 
-// Every block is whole.
+// Called when every block is whole.
 void WindowGet::RecordTime() {
   if (!timed_) return;
-  open_.window->cache_choice()->Record(room_bytes_, to_caches_,
-                                       std::chrono::steady_clock::now() - sent_at_);
+  const auto took = std::chrono::steady_clock::now() - sent_at_;
+  uint64_t bytes = 0;
+  for (const Arriving& block : blocks_) bytes += block.frame.frame_bytes();
+  open_.window->cache_choice()->Record(room_bytes_, to_caches_, bytes, took);
 }
 
 // For a caller that waits, who does nothing on the window's thread.

@@ -35,6 +35,9 @@ target_compile_definitions(larder_build_flags INTERFACE LARDER_VERSION="${PROJEC
 if(LARDER_SANITIZE)
   add_compile_options(-fsanitize=${LARDER_SANITIZE} -fno-omit-frame-pointer -g -O1)
   add_link_options(-fsanitize=${LARDER_SANITIZE})
+  if(LARDER_SANITIZE STREQUAL "thread")
+    add_compile_definitions(LARDER_THREAD_SANITIZER)  # for tests that race on purpose
+  endif()
   if(LARDER_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=undefined)
   endif()

@@ -21,12 +21,16 @@ constexpr size_t kLineBytes = 64;
 // How far ahead of the copy the source is asked for.
 constexpr size_t kAheadBytes = 1024;
 
+enum class Ahead { kNone, kOnce, kKeep };  // what to ask for, and whether it is read again
+
 // Whole lines. SSE2, which every x86-64 has: memory is slower than wider registers.
-template <auto kStoreWord, auto kHint>
+template <auto kStoreWord, Ahead kAhead>
 void CopyLines(std::byte* target, const std::byte* source, size_t bytes) {
   constexpr size_t kWords = kLineBytes / sizeof(__m128i);
   for (size_t at = 0; at < bytes; at += kLineBytes) {
-    _mm_prefetch(reinterpret_cast<const char*>(source + at) + kAheadBytes, kHint);
+    const char* const ahead = reinterpret_cast<const char*>(source + at) + kAheadBytes;
+    if constexpr (kAhead == Ahead::kOnce) _mm_prefetch(ahead, _MM_HINT_NTA);
+    if constexpr (kAhead == Ahead::kKeep) _mm_prefetch(ahead, _MM_HINT_T0);
     const auto* const from = reinterpret_cast<const __m128i*>(source + at);
     auto* const to = reinterpret_cast<__m128i*>(target + at);
     __m128i line[kWords];
@@ -36,12 +40,20 @@ void CopyLines(std::byte* target, const std::byte* source, size_t bytes) {
 }
 
 // Whole lines past the caches, where `target` has them; the rest as usual.
+template <Ahead kAhead>
 void StreamLines(std::byte* target, const std::byte* source, size_t bytes) {
   const size_t head = std::min<size_t>(-reinterpret_cast<uintptr_t>(target) % kLineBytes, bytes);
   const size_t lines = (bytes - head) / kLineBytes * kLineBytes;
   std::memcpy(target, source, head);
-  CopyLines<_mm_stream_si128, _MM_HINT_NTA>(target + head, source + head, lines);
+  CopyLines<_mm_stream_si128, kAhead>(target + head, source + head, lines);
   std::memcpy(target + head + lines, source + head + lines, bytes - head - lines);
+}
+
+template <Ahead kAhead>
+void CacheLines(std::byte* target, const std::byte* source, size_t bytes) {
+  const size_t lines = bytes / kLineBytes * kLineBytes;
+  CopyLines<_mm_storeu_si128, kAhead>(target, source, lines);
+  std::memcpy(target + lines, source + lines, bytes - lines);
 }
 #endif
 
@@ -60,7 +72,7 @@ void CopyBlock(std::byte* target, const std::byte* source, size_t bytes) {
 void StreamBlock(std::byte* target, const std::byte* source, size_t bytes) {
 #if defined(__x86_64__)
   if (bytes >= kStreamCopyMin) {
-    StreamLines(target, source, bytes);
+    StreamLines<Ahead::kOnce>(target, source, bytes);
     EndStreaming();  // what is told after the copy must not be seen before it
     return;
   }
@@ -68,14 +80,21 @@ void StreamBlock(std::byte* target, const std::byte* source, size_t bytes) {
   std::memcpy(target, source, bytes);
 }
 
+void CacheBlock(std::byte* target, const std::byte* source, size_t bytes) {
+#if defined(__x86_64__)
+  CacheLines<Ahead::kOnce>(target, source, bytes);
+#else
+  std::memcpy(target, source, bytes);
+#endif
+}
+
 void StreamThrough(std::byte* target, std::byte* bounce, const std::byte* source, size_t bytes) {
 #if defined(__x86_64__)
-  const size_t lines = bytes / kLineBytes * kLineBytes;
-  CopyLines<_mm_storeu_si128, _MM_HINT_T0>(bounce, source, lines);
-  std::memcpy(bounce + lines, source + lines, bytes - lines);
-  StreamLines(target, bounce, bytes);
+  CacheLines<Ahead::kKeep>(bounce, source, bytes);
+  StreamLines<Ahead::kNone>(target, bounce, bytes);
 #else
   std::memcpy(bounce, source, bytes);
+  asm volatile("" : : : "memory");  // else the compiler may read the source once more
   std::memcpy(target, bounce, bytes);
 #endif
 }

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <climits>
-#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/copy/block_copy.h"
@@ -118,7 +117,7 @@ void ShmWindow::Write(const Transfer& transfer, const ByteSpans& source, Transfe
                   : Move(transfer, source,
                          [&](std::byte* window, std::span<std::byte> step, uint64_t copied) {
                            if (transfer.to_caches) {
-                             std::memcpy(window, step.data(), step.size());
+                             CacheBlock(window, step.data(), step.size());
                            } else {
                              StreamBlock(window, step.data(), step.size());
                            }

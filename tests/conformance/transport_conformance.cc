@@ -178,13 +178,13 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_P(TransportConformance, WritesExactlyItsRange) {
   uint64_t tag = 100;
   for (const size_t bytes : {64ul, 4096ul, 33'280ul, 1ul << 20, (4ul << 20) + 512}) {
-    for (const size_t piece : {bytes, 512ul, 100'000ul}) {
+    for (const size_t piece : {bytes, 512ul, 100'000ul, bytes, 512ul, 100'000ul}) {
       auto source = Random(bytes, bytes);
       std::fill(subject_->memory().begin(), subject_->memory().end(), std::byte{9});
       subject_->ReadyForWrite(++tag, 64, bytes);
       Ended ended;
       Transfer transfer = At(64, tag, Long());
-      transfer.to_caches = tag % 2 == 0;
+      transfer.to_caches = (tag - 101) / 3 % 2 == 1;
       subject_->window().Write(transfer, Split(source, piece), ended.Done());
       ended.Wait();
       if (subject_->loses() && ended.end == TransferEnd::kOverDeadline) continue;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -31,6 +32,7 @@ class FakeWindow final : public Window {
   uint64_t step_bytes() const override { return options_.step_bytes; }
 
   void Write(const Transfer& transfer, const ByteSpans& source, TransferDone done) override {
+    if (transfer.to_caches) to_caches_.fetch_add(1);
     Begin(transfer.offset, source, std::move(done),
           [](std::byte* window, std::span<std::byte> span) {
             std::memcpy(window, span.data(), span.size());
@@ -55,6 +57,8 @@ class FakeWindow final : public Window {
   }
 
   std::vector<std::byte>& memory() { return memory_; }
+  // Writes that were to stay in the caches.
+  int to_caches() const { return to_caches_.load(); }
   size_t waiting() const {
     MutexLock lock(mutex_);
     return waiting_.size();
@@ -104,6 +108,7 @@ class FakeWindow final : public Window {
 
   const Options options_;
   std::vector<std::byte> memory_;
+  std::atomic<int> to_caches_ = 0;
   mutable Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);

@@ -1,6 +1,8 @@
 #include "client/frame_receiver.h"
 
+#include <atomic>
 #include <random>
+#include <thread>
 
 #include "gtest/gtest.h"
 #include "tests/unit/kernels/format/sample_frame.h"
@@ -129,6 +131,9 @@ TEST(FrameReceiverTest, CopiesFromAWindowToAnyAddress) {
         ASSERT_TRUE(receiver.Finish()) << kv_heads << " " << shift << " " << piece;
         EXPECT_TRUE(std::equal(sample.raw.begin(), sample.raw.end(), destination.begin()));
         EXPECT_EQ(memory[shift + sample.raw.size()], std::byte{0xEE});
+        if (shift > 0) {
+          EXPECT_EQ(memory[shift - 1], std::byte{0xEE});
+        }
       }
     }
   }
@@ -145,6 +150,31 @@ TEST(FrameReceiverTest, AFlippedBitInAWindowIsNoticed) {
     sample.frame[at] ^= std::byte{1};
   }
 }
+
+#if !defined(LARDER_THREAD_SANITIZER)
+// A race on purpose: what stands in a window may be written over while it is read.
+TEST(FrameReceiverTest, WhatChangesInAWindowIsRefusedOrRight) {
+  for (const uint32_t kv_heads : {2u, 1000u}) {
+    Sample sample(7, kv_heads);
+    std::byte& changing = sample.frame[sample.frame.size() - 200];
+    const std::byte right = changing;
+    const std::jthread changes([&](const std::stop_token& stop) {
+      while (!stop.stop_requested()) {
+        std::atomic_ref(changing).store(right ^ std::byte{1}, std::memory_order_relaxed);
+        std::atomic_ref(changing).store(right, std::memory_order_relaxed);
+      }
+    });
+    for (int round = 0; round < 3000; ++round) {
+      FrameReceiver receiver(sample.expected, sample.frame.size(), sample.destination,
+                             sample.coders, {.contiguous = true});
+      receiver.Write(sample.frame);
+      if (receiver.Finish()) {
+        ASSERT_EQ(sample.destination, sample.raw) << round;
+      }
+    }
+  }
+}
+#endif
 
 TEST(FrameReceiverTest, LeavesARawFrameWithoutGapsWhereItArrives) {
   Sample sample;

@@ -66,6 +66,17 @@ TEST_F(WindowFetchTest, WritesEveryHitIntoItsRangeAndNamesEveryMiss) {
   EXPECT_EQ(window->memory()[3 * kRangeBytes], std::byte{0});
 }
 
+TEST_F(WindowFetchTest, TellsTheWindowHowToCopy) {
+  PutChain(1, 3);
+  for (const bool to_caches : {false, true}) {
+    const auto window = std::make_shared<FakeWindow>(1 << 20);
+    done = {};
+    const auto fetch = Get(window, 1, 3, {.to_caches = to_caches});
+    Wait();
+    EXPECT_EQ(window->to_caches(), to_caches ? 3 : 0);
+  }
+}
+
 TEST_F(WindowFetchTest, APrefixEndsAtTheFirstMiss) {
   ASSERT_EQ(Put(1), PutOutcome::kStored);
   ASSERT_EQ(Put(3), PutOutcome::kStored);

@@ -48,13 +48,6 @@ void StreamLines(std::byte* target, const std::byte* source, size_t bytes) {
   CopyLines<_mm_stream_si128, kAhead>(target + head, source + head, lines);
   std::memcpy(target + head + lines, source + head + lines, bytes - head - lines);
 }
-
-template <Ahead kAhead>
-void CacheLines(std::byte* target, const std::byte* source, size_t bytes) {
-  const size_t lines = bytes / kLineBytes * kLineBytes;
-  CopyLines<_mm_storeu_si128, kAhead>(target, source, lines);
-  std::memcpy(target + lines, source + lines, bytes - lines);
-}
 #endif
 
 }  // namespace
@@ -80,17 +73,11 @@ void StreamBlock(std::byte* target, const std::byte* source, size_t bytes) {
   std::memcpy(target, source, bytes);
 }
 
-void CacheBlock(std::byte* target, const std::byte* source, size_t bytes) {
-#if defined(__x86_64__)
-  CacheLines<Ahead::kOnce>(target, source, bytes);
-#else
-  std::memcpy(target, source, bytes);
-#endif
-}
-
 void StreamThrough(std::byte* target, std::byte* bounce, const std::byte* source, size_t bytes) {
 #if defined(__x86_64__)
-  CacheLines<Ahead::kKeep>(bounce, source, bytes);
+  const size_t lines = bytes / kLineBytes * kLineBytes;
+  CopyLines<_mm_storeu_si128, Ahead::kKeep>(bounce, source, lines);
+  std::memcpy(bounce + lines, source + lines, bytes - lines);
   StreamLines<Ahead::kNone>(target, bounce, bytes);
 #else
   std::memcpy(bounce, source, bytes);

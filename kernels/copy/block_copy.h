@@ -14,9 +14,6 @@ void CopyBlock(std::byte* target, const std::byte* source, size_t bytes);
 // traffic to memory. The bytes are there before anything that this thread stores afterwards.
 void StreamBlock(std::byte* target, const std::byte* source, size_t bytes);
 
-// Another core does, at once, and shares a cache with this one: into the caches, also where memcpy would go past them.
-void CacheBlock(std::byte* target, const std::byte* source, size_t bytes);
-
 // Past the caches at any size, by way of `bounce`, which then holds the same `bytes` bytes in a cache of this core: what is
 // verified there is what stands at the target, whoever writes to the source meanwhile. `bounce` overlaps neither. For pieces of
 // a few KiB, whose next one the CPU fetches while this one is verified.

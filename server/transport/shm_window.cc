@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstring>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/copy/block_copy.h"
@@ -117,7 +118,9 @@ void ShmWindow::Write(const Transfer& transfer, const ByteSpans& source, Transfe
                   : Move(transfer, source,
                          [&](std::byte* window, std::span<std::byte> step, uint64_t copied) {
                            if (transfer.to_caches) {
-                             CacheBlock(window, step.data(), step.size());
+                             // 24 beside 19 GB/s of loops of ours. Where it takes a step for too
+                             // long to stay in a cache, both ways are the same.
+                             std::memcpy(window, step.data(), step.size());
                            } else {
                              StreamBlock(window, step.data(), step.size());
                            }

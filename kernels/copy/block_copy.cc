@@ -23,7 +23,7 @@ constexpr size_t kAheadBytes = 1024;
 
 enum class Ahead { kNone, kOnce, kKeep };  // what to ask for, and whether it is read again
 
-// Whole lines. SSE2, which every x86-64 has: memory is slower than wider registers.
+// Whole lines. SSE2, which every x86-64 has: what goes to memory or comes from it waits for that, not for wider registers.
 template <auto kStoreWord, Ahead kAhead>
 void CopyLines(std::byte* target, const std::byte* source, size_t bytes) {
   constexpr size_t kWords = kLineBytes / sizeof(__m128i);

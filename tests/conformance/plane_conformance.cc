@@ -103,13 +103,14 @@ class PlaneConformance : public ::testing::TestWithParam<Case> {
   std::unique_ptr<Client> client_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Planes, PlaneConformance,
-                         ::testing::Values(Case{"Inline", PlaneChoice::kInline, PlaneKind::kInline},
-                                           Case{"Shm", PlaneChoice::kShm, PlaneKind::kShm},
-                                           Case{"UcxTcp", PlaneChoice::kUcx, PlaneKind::kUcx},
-                                           Case{"UcxMoreAllowed", PlaneChoice::kUcx,
-                                                PlaneKind::kUcx, "posix,sysv,cma,tcp"}),
-                         [](const auto& test) { return test.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Planes, PlaneConformance,
+    ::testing::Values(Case{"Inline", PlaneChoice::kInline, PlaneKind::kInline},
+                      Case{"Shm", PlaneChoice::kShm, PlaneKind::kShm},
+                      Case{"UcxTcp", PlaneChoice::kUcx, PlaneKind::kUcx},
+                      Case{"UcxMoreAllowed", PlaneChoice::kUcx, PlaneKind::kUcx,
+                           "posix,sysv,cma,tcp"}),
+    [](const auto& test) { return test.param.name; });
 
 TEST_P(PlaneConformance, PutsAndGetsExactlyTheirBytes) {
   const auto other = Connect(PlaneChoice::kInline);

@@ -178,22 +178,24 @@ INSTANTIATE_TEST_SUITE_P(
 TEST_P(TransportConformance, WritesExactlyItsRange) {
   uint64_t tag = 100;
   for (const size_t bytes : {64ul, 4096ul, 33'280ul, 1ul << 20, (4ul << 20) + 512}) {
-    for (const size_t piece : {bytes, 512ul, 100'000ul, bytes, 512ul, 100'000ul}) {
-      auto source = Random(bytes, bytes);
-      std::fill(subject_->memory().begin(), subject_->memory().end(), std::byte{9});
-      subject_->ReadyForWrite(++tag, 64, bytes);
-      Ended ended;
-      Transfer transfer = At(64, tag, Long());
-      transfer.to_caches = (tag - 101) / 3 % 2 == 1;
-      subject_->window().Write(transfer, Split(source, piece), ended.Done());
-      ended.Wait();
-      if (subject_->loses() && ended.end == TransferEnd::kOverDeadline) continue;
-      ASSERT_EQ(ended.end, TransferEnd::kDone);
-      subject_->AwaitArrival(tag);
-      const auto memory = subject_->memory();
-      ASSERT_EQ(std::memcmp(memory.data() + 64, source.data(), bytes), 0);
-      ASSERT_EQ(memory[63], std::byte{9});
-      ASSERT_EQ(memory[64 + bytes], std::byte{9});
+    for (const size_t piece : {bytes, 512ul, 100'000ul}) {
+      for (const bool to_caches : {false, true}) {
+        auto source = Random(bytes, bytes);
+        std::fill(subject_->memory().begin(), subject_->memory().end(), std::byte{9});
+        subject_->ReadyForWrite(++tag, 64, bytes);
+        Ended ended;
+        Transfer transfer = At(64, tag, Long());
+        transfer.to_caches = to_caches;
+        subject_->window().Write(transfer, Split(source, piece), ended.Done());
+        ended.Wait();
+        if (subject_->loses() && ended.end == TransferEnd::kOverDeadline) continue;
+        ASSERT_EQ(ended.end, TransferEnd::kDone);
+        subject_->AwaitArrival(tag);
+        const auto memory = subject_->memory();
+        ASSERT_EQ(std::memcmp(memory.data() + 64, source.data(), bytes), 0);
+        ASSERT_EQ(memory[63], std::byte{9});
+        ASSERT_EQ(memory[64 + bytes], std::byte{9});
+      }
     }
   }
 }
